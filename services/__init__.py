@@ -1,0 +1,1 @@
+"""The suite's gRPC services and the kernel they share."""

@@ -1,0 +1,1 @@
+"""What two services need and that has no business meaning of its own: one noun a file."""

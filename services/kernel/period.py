@@ -1,0 +1,109 @@
+"""Half-open periods of aware time, and calendar edges in an IANA zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from services.kernel.errors import InvalidArgument
+
+
+class InvalidPeriod(InvalidArgument):
+    """A period has an aware start and a later aware end."""
+
+    reason = "INVALID_PERIOD"
+
+
+class UnknownTimeZone(InvalidArgument):
+    """A time zone is an IANA name such as Europe/Berlin."""
+
+    reason = "UNKNOWN_TIME_ZONE"
+
+
+class Granularity(Enum):
+    """Size of the calendar buckets that a series is cut into."""
+
+    TOTAL = "total"
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The instants from `start` up to, and not including, `end`. Raises InvalidPeriod."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise InvalidPeriod("start and end must name a time zone")
+        if self.start >= self.end:
+            raise InvalidPeriod(
+                "end must be later than start",
+                start=self.start.isoformat(),
+                end=self.end.isoformat(),
+            )
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.start <= instant < self.end
+
+    @property
+    def duration(self) -> timedelta:
+        """Length in absolute time, daylight-saving changes included."""
+        return self.end.astimezone(UTC) - self.start.astimezone(UTC)
+
+    def previous(self) -> Period:
+        """Returns the period of the same length that ends where this one starts."""
+        return Period(self.start.astimezone(UTC) - self.duration, self.start)
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo:
+    """Returns the IANA zone. Raises UnknownTimeZone."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UnknownTimeZone(f"{name!r} is not an IANA time zone", time_zone=name) from error
+
+
+def day_start(day: date, tz: ZoneInfo) -> datetime:
+    """Returns the first instant of a local day, in UTC.
+
+    Where a clock change skips midnight, that is the first instant that exists.
+    """
+    local = datetime.combine(day, time.min, tzinfo=tz)
+    instant = local.astimezone(UTC)
+    # A skipped midnight maps to an instant whose local date may be the day before.
+    # Gaps end on a quarter of an hour: step to the edge.
+    while instant.astimezone(tz).date() < day:
+        instant += timedelta(minutes=15)
+    return instant
+
+
+def floor(instant: datetime, granularity: Granularity, tz: ZoneInfo) -> datetime:
+    """Returns the first instant of the bucket that holds `instant`, in UTC.
+
+    Weeks begin on Monday. An hour repeated by a clock change is two buckets.
+    Raises InvalidPeriod for TOTAL, which has no buckets.
+    """
+    local = instant.astimezone(tz)
+    match granularity:
+        case Granularity.HOUR:
+            past = timedelta(
+                minutes=local.minute, seconds=local.second, microseconds=local.microsecond
+            )
+            return instant.astimezone(UTC) - past
+        case Granularity.DAY:
+            return day_start(local.date(), tz)
+        case Granularity.WEEK:
+            return day_start(local.date() - timedelta(days=local.weekday()), tz)
+        case Granularity.MONTH:
+            return day_start(local.date().replace(day=1), tz)
+        case Granularity.TOTAL:
+            raise InvalidPeriod("a total has no buckets")

@@ -101,7 +101,7 @@ def split_by_weight(
 ) -> list[Decimal]:
     """Splits an amount in proportion to weights so that the parts add up to it to the last digit.
 
-    weights: none negative, at least one positive. amount: at most `fraction_digits` fraction digits.
+    weights: none negative, at least one positive. amount: with at most that many fraction digits.
     Each part is truncated toward zero; the units left over go to the largest remainders, ties to
     the earlier weight, so that the same input always gives the same parts. Raises InvalidArgument.
     Source: largest remainder method (Hamilton).

@@ -1,0 +1,1 @@
+"""Usage without input or output: events, prices, rating, allocation, attribution."""

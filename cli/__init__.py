@@ -1,0 +1,1 @@
+"""The `finops` command and the local stack."""

@@ -1,0 +1,84 @@
+"""Processes that this program did not start itself: whether they live, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+_POLL_SECONDS = 0.02
+
+
+def is_alive(pid: int) -> bool:
+    """Tells whether the process exists and has not ended; a zombie has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def works_in(pid: int, folder: Path) -> bool:
+    """Tells whether the process lives and its working folder is this one.
+
+    It guards against a process id that the system has given to something else since it was noted.
+    """
+    if not is_alive(pid):
+        return False
+    if not Path("/proc/self").exists():
+        return True
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink() == folder.resolve()
+    except OSError:
+        return False
+
+
+async def end(pid: int, *steps: tuple[signal.Signals, float]) -> bool:
+    """Sends the signals in turn and gives the process so many seconds after each.
+
+    Returns whether it has ended.
+    """
+    loop = asyncio.get_running_loop()
+    for number, seconds in steps:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return True
+        deadline = loop.time() + seconds
+        while loop.time() < deadline:
+            if not is_alive(pid):
+                return True
+            await asyncio.sleep(_POLL_SECONDS)
+    return not is_alive(pid)
+
+
+def is_free(port: int) -> bool:
+    """Tells whether a server could listen on the port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """Returns a port of 127.0.0.1 that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def kept_port(port: int | None) -> int:
+    """Returns the port used before if it is free, else another free one."""
+    return port if port is not None and is_free(port) else free_port()

@@ -125,6 +125,13 @@ class Unavailable(Error):
     reason = "UNAVAILABLE"
 
 
+class DeadlineExceeded(Error):
+    """The call took longer than it may; ask for less, or allow more time."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+
 class ResourceExhausted(Error):
     """A limit is used up; retry after the time given."""
 

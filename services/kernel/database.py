@@ -1,0 +1,224 @@
+"""The only way to the database: tenant-bound, read-only and system transactions.
+
+A service connects as `finops_<service>`, which row-level security binds to the tenant that a
+transaction names; a worker connects as `finops_<service>_worker`, which sees every tenant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Literal, TypeVar
+
+import structlog
+from opentelemetry import metrics
+
+from services.kernel.database_errors import (
+    DatabaseUnavailable,
+    TransactionConflict,
+    translate,
+)
+from services.kernel.ids import require_resource_id
+from services.kernel.pool import Pool, PoolLimits
+from services.kernel.transaction import Driver, Transaction
+
+__all__ = ["Database", "NestedTransaction", "PoolLimits", "Transaction"]
+
+_T = TypeVar("_T")
+Isolation = Literal["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
+
+RUN_ATTEMPTS = 5  # a fifth conflict in a row means contention that retrying only feeds
+BACKOFF_SECONDS = 0.01
+BACKOFF_SECONDS_MAX = 0.5
+
+log = structlog.get_logger(__name__)
+_meter = metrics.get_meter("finops.database")
+_duration = _meter.create_histogram(
+    "finops_database_transaction_seconds", unit="s", description="From BEGIN to its end."
+)
+_retries = _meter.create_counter(
+    "finops_database_retries_total", description="Transactions run again after a conflict."
+)
+_open: ContextVar[Transaction | None] = ContextVar("open_transaction", default=None)
+
+
+class NestedTransaction(RuntimeError):
+    """A transaction was begun inside another of the same task: one use case, one transaction."""
+
+
+class Database:
+    """One service's PostgreSQL, through three bounded pools that open when first needed."""
+
+    def __init__(self, *, api: Pool, read: Pool, worker: Pool) -> None:
+        """Takes the pools; `connect` makes them from URLs."""
+        self._api = api
+        self._read = read
+        self._worker = worker
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        service: str,
+        read_url: str | None = None,
+        worker_url: str | None = None,
+        limits: PoolLimits | None = None,
+    ) -> Database:
+        """Prepares the pools without touching the network.
+
+        url: role `finops_<service>`. read_url: a replica, default the same server.
+        worker_url: role `finops_<service>_worker`, default `url`, which then sees no row without a
+        tenant. limits: of each pool.
+        """
+        bounds = limits or PoolLimits()
+
+        def pool(target: str, purpose: str) -> Pool:
+            return Pool(target, service=service, purpose=purpose, limits=bounds)
+
+        return cls(
+            api=pool(url, "api"),
+            read=pool(read_url or url, "read"),
+            worker=pool(worker_url or url, "worker"),
+        )
+
+    def transaction(
+        self,
+        tenant_id: str,
+        *,
+        isolation: Isolation = "READ COMMITTED",
+        statement_timeout: timedelta | None = None,
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Begins a transaction that sees and writes one tenant's rows; commits at the block's end.
+
+        Any exception rolls back. A failure of the database itself becomes DatabaseUnavailable,
+        DatabaseBusy, TransactionConflict, LockTimeout or QueryTimeout, or CommitUnknown when the
+        connection broke during the commit. Constraint violations stay SQLAlchemy's or asyncpg's.
+        """
+        begin = _begin(f"ISOLATION LEVEL {isolation}", tenant_id, statement_timeout)
+        return self._transaction(self._api, begin, tenant_id=tenant_id)
+
+    def read(
+        self, tenant_id: str, *, statement_timeout: timedelta | None = None
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Begins a read-only transaction over one tenant's rows and one snapshot."""
+        mode = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        begin = _begin(mode, tenant_id, statement_timeout)
+        return self._transaction(self._read, begin, tenant_id=tenant_id, read_only=True)
+
+    def system_transaction(
+        self,
+        *,
+        isolation: Isolation = "READ COMMITTED",
+        statement_timeout: timedelta | None = None,
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Begins a transaction of the worker role, over every tenant's rows."""
+        begin = _begin(f"ISOLATION LEVEL {isolation}", None, statement_timeout)
+        return self._transaction(self._worker, begin, tenant_id=None)
+
+    async def run(
+        self,
+        tenant_id: str | None,
+        work: Callable[[Transaction], Awaitable[_T]],
+        *,
+        attempts: int = RUN_ATTEMPTS,
+        isolation: Isolation = "READ COMMITTED",
+    ) -> _T:
+        """Runs the work in a transaction, again from its beginning while it meets others.
+
+        tenant_id: None runs it as the worker. The work must have no effect outside its transaction.
+        Raises TransactionConflict or DatabaseUnavailable after the last attempt; CommitUnknown at
+        once, because running again could double the effect.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                async with (
+                    self.system_transaction(isolation=isolation)
+                    if tenant_id is None
+                    else self.transaction(tenant_id, isolation=isolation)
+                ) as tx:
+                    return await work(tx)
+            except (TransactionConflict, DatabaseUnavailable) as error:
+                if attempt == attempts:
+                    raise
+                _retries.add(1, {"reason": error.reason})
+            await asyncio.sleep(_backoff(attempt))
+        raise ValueError(f"attempts must be at least 1, not {attempts}")
+
+    @asynccontextmanager
+    async def _transaction(
+        self, pool: Pool, begin: str, *, tenant_id: str | None, read_only: bool = False
+    ) -> AsyncIterator[Transaction]:
+        if _open.get() is not None:
+            raise NestedTransaction("end the open transaction before beginning another")
+        started = time.perf_counter()
+        connection, driver = await pool.begin(begin)
+        tx = Transaction(connection, driver, tenant_id=tenant_id, read_only=read_only)
+        outcome = "rolled_back"
+        _open.set(tx)
+        try:
+            try:
+                yield tx
+            except BaseException as error:
+                is_lost = driver.is_closed()
+                await pool.abandon(connection, driver)
+                raise translate(error, is_lost=is_lost) or error from error
+            finally:
+                _open.set(None)
+            await pool.finish(connection, driver)
+            outcome = "committed"
+        finally:
+            _duration.record(
+                time.perf_counter() - started, {"pool": pool.purpose, "outcome": outcome}
+            )
+        await _notify_committed(tx)
+
+    async def check(self) -> None:
+        """Raises Unavailable unless the service's own role can query."""
+        async with self._transaction(self._api, "BEGIN READ ONLY", tenant_id=None, read_only=True):
+            return
+
+    async def dedicated(self, role: Literal["api", "worker"]) -> Driver:
+        """Opens a connection outside the pools, to listen on for long; the caller closes it."""
+        pool = self._api if role == "api" else self._worker
+        try:
+            return await pool.connect()
+        except Exception as error:
+            raise translate(error, is_lost=True) or error from error
+
+    async def close(self) -> None:
+        """Closes the pools; connections in use close when their transactions end."""
+        for pool in (self._api, self._read, self._worker):
+            await pool.close()
+
+
+def _begin(mode: str, tenant_id: str | None, statement_timeout: timedelta | None) -> str:
+    """Returns one script, because a simple query takes one round trip however long it is."""
+    script = f"BEGIN {mode}"
+    if statement_timeout is not None:
+        milliseconds = round(statement_timeout.total_seconds() * 1000)
+        script += f"; SET LOCAL statement_timeout = {milliseconds}"
+    if tenant_id is not None:
+        # A resource id holds no quote or backslash, so it is its own literal.
+        script += f"; SELECT set_config('app.tenant_id', '{require_resource_id(tenant_id)}', true)"
+    return script
+
+
+def _backoff(attempt: int) -> float:
+    """Returns a random wait, in seconds, whose bound doubles with each attempt: full jitter."""
+    bound = min(BACKOFF_SECONDS * 2**attempt, BACKOFF_SECONDS_MAX)
+    return random.uniform(0, bound)  # noqa: S311 - spreads retries, keeps no secret
+
+
+async def _notify_committed(tx: Transaction) -> None:
+    for callback in tx.take_callbacks():
+        try:
+            await callback()
+        except Exception:
+            # The change is committed: a lost hint must not look like a failed change.
+            log.exception("a callback after the commit failed")

@@ -1,0 +1,1 @@
+"""What the tests share: servers, schemas and data."""

@@ -18,6 +18,7 @@ from cli.errors import StackError
 from cli.stack import private, process
 from cli.stack.account import Account, is_reachable, make_folder, public_folder, server_account
 from cli.stack.binaries import postgres_programs, postgres_version
+from cli.stack.logs import open_log, tail
 from cli.stack.memory import memory_bytes
 
 DATABASE = "finops"
@@ -25,7 +26,6 @@ SUPERUSER = "postgres"
 _MEGABYTE = 1 << 20
 _START_SECONDS = 300.0  # after a crash the log of up to max_wal_size is replayed first
 _POLL_SECONDS = 0.05
-_LOG_BYTES_MAX = 16 * _MEGABYTE
 _BIND_ATTEMPTS = 3
 
 
@@ -187,13 +187,12 @@ class EmbeddedPostgres:
         port = process.kept_port(state["port"])
         if port != state["port"]:
             private.write(self._state_path, state | {"port": port})
+        if self._child is not None:
+            self._child.poll()  # it has ended; this takes note of how
         # The server believes the process id in a file left by a crash, which may be another's now.
         (folder / "postmaster.pid").unlink(missing_ok=True)
-        if self._log_path.exists() and self._log_path.stat().st_size > _LOG_BYTES_MAX:
-            self._log_path.replace(self._log_path.with_suffix(".log.1"))
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
         program = postgres_programs(account) / "postgres"
-        with self._log_path.open("ab") as log:
+        with open_log(self._log_path) as log:
             self._child = subprocess.Popen(  # noqa: S603 - our own binary and arguments
                 [program, "-D", folder, "-p", str(port)],
                 stdin=subprocess.DEVNULL,
@@ -213,7 +212,7 @@ class EmbeddedPostgres:
         deadline = loop.time() + _START_SECONDS
         while loop.time() < deadline:
             if self._child is not None and self._child.poll() is not None:
-                text = self._log_end()
+                text = tail(self._log_path)
                 self._child = None
                 if "could not bind" in text and not is_last:
                     return False
@@ -232,14 +231,8 @@ class EmbeddedPostgres:
             return True
         raise StackError(
             f"PostgreSQL does not answer after {_START_SECONDS:.0f} s. "
-            f"The end of {self._log_path}:\n{self._log_end()}"
+            f"The end of {self._log_path}:\n{tail(self._log_path)}"
         )
-
-    def _log_end(self) -> str:
-        with contextlib.suppress(FileNotFoundError):
-            text = self._log_path.read_text(encoding="utf-8", errors="replace")
-            return "\n".join(text.splitlines()[-12:])
-        return "(no log)"
 
     async def _create_database(self) -> None:
         connection = await asyncpg.connect(self._url("postgres"), timeout=30)

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 _POLL_SECONDS = 0.02
@@ -39,6 +41,25 @@ def works_in(pid: int, folder: Path) -> bool:
         return Path(f"/proc/{pid}/cwd").readlink() == folder.resolve()
     except OSError:
         return False
+
+
+def mark(pid: int) -> str:
+    """Returns what tells the process from a later one with the same id; empty when it has ended."""
+    if not is_alive(pid):
+        return ""
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists():
+        text = stat.read_text(encoding="utf-8", errors="replace")
+        return text.rpartition(")")[2].split()[19]  # start time in ticks since boot
+    shown = subprocess.run(  # noqa: S603 - a number is its only argument
+        ["/bin/ps", "-o", "lstart=", "-p", str(pid)], check=False, capture_output=True, text=True
+    )
+    return shown.stdout.strip()
+
+
+def is_same(pid: int, marked: str) -> bool:
+    """Tells whether the process that once had this id and mark is still alive."""
+    return bool(marked) and mark(pid) == marked
 
 
 async def end(pid: int, *steps: tuple[signal.Signals, float]) -> bool:
@@ -79,6 +100,8 @@ def free_port() -> int:
         return port
 
 
-def kept_port(port: int | None) -> int:
-    """Returns the port used before if it is free, else another free one."""
-    return port if port is not None and is_free(port) else free_port()
+def kept_port(port: int | None, taken: Collection[int] = ()) -> int:
+    """Returns the port used before if it is free, else another free one; none of those taken."""
+    while not port or port in taken or not is_free(port):
+        port = free_port()
+    return port

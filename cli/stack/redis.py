@@ -15,6 +15,7 @@ from cli.errors import StackError
 from cli.stack import private, process
 from cli.stack.account import make_folder
 from cli.stack.binaries import redis_program
+from cli.stack.logs import open_log, tail
 
 _START_SECONDS = 20.0
 _POLL_SECONDS = 0.02
@@ -101,13 +102,14 @@ class EmbeddedRedis:
             self._child = None
 
     def _launch(self, program: Path) -> None:
+        if self._child is not None:
+            self._child.poll()  # it has ended; this takes note of how
         state = private.read(self._state_path)
         password = state.get("password") or secrets.token_urlsafe(24)
         port = process.kept_port(state.get("port"))
         private.write(self._state_path, {"password": password, "port": port})
         settings = server_settings(self._data_dir, port, password)
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_path.open("ab") as log:
+        with open_log(self._log_path) as log:
             # Through standard input: arguments, and so the password, would show in `ps`.
             self._child = subprocess.Popen(  # noqa: S603 - our own program and arguments
                 [program, "-"],
@@ -128,13 +130,12 @@ class EmbeddedRedis:
                     break
                 try:
                     await client.get("ready")
-                    return
                 except AuthenticationError:
                     break
                 except (OSError, RedisError):
                     await asyncio.sleep(_POLL_SECONDS)
-        raise StackError(f"Redis did not start. The end of {self._log_path}:\n{self._log_end()}")
-
-    def _log_end(self) -> str:
-        text = self._log_path.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-8:])
+                else:
+                    return
+        raise StackError(
+            f"Redis did not start. The end of {self._log_path}:\n{tail(self._log_path)}"
+        )

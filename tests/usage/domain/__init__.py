@@ -1,0 +1,1 @@
+"""Tests of the usage domain: tables and invariants, no input or output."""

@@ -72,6 +72,8 @@ tenant = Table(
     Column("display_name", Text, nullable=False),
     Column("time_zone", Text, nullable=False),
     Column("currency_code", Text, nullable=False),
+    # Counts changes of the tenant's prices, so that every replica knows when to read them again.
+    Column("price_revision", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("created_at", _Instant, nullable=False),
 )
@@ -256,7 +258,10 @@ price = Table(
     Column("effective_end_at", _Instant),
     Column("peak_schedule_id", Text, nullable=False),
     Column("charge_on", Text, nullable=False),
-    Column("recorded_at", _Instant, nullable=False),
+    Column("threshold_meters", ARRAY(Text), nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("recorded_at", _Instant, primary_key=True),
+    Column("superseded_at", _Instant),
 )
 
 peak_schedule = Table(

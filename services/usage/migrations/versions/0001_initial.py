@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from services.kernel.migrate import create_kernel_tables, protect
+from services.kernel.migrate import create_kernel_tables, protect, run_script
 
 revision = "0001"
 down_revision = None
@@ -42,6 +42,7 @@ CREATE TABLE usage.tenant (
     display_name text NOT NULL,
     time_zone text NOT NULL,
     currency_code text NOT NULL,
+    price_revision bigint NOT NULL DEFAULT 0,
     revision integer NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now()
 );
@@ -256,8 +257,11 @@ CREATE TABLE usage.price (
     effective_end_at timestamptz,
     peak_schedule_id text NOT NULL DEFAULT '',
     charge_on text NOT NULL,
+    threshold_meters text[] NOT NULL DEFAULT '{}',
+    time_zone text NOT NULL DEFAULT 'UTC',
     recorded_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, price_id),
+    superseded_at timestamptz,
+    PRIMARY KEY (tenant_id, price_id, recorded_at),
     FOREIGN KEY (tenant_id, price_book_id) REFERENCES usage.price_book
 );
 CREATE INDEX price_match ON usage.price (tenant_id, resource_type, meter, resource_id);
@@ -361,16 +365,16 @@ TENANT_TABLES = (
     "import_reject",
 )
 
+SHARED_TABLES = {"tenant", "price_book", "price", "peak_schedule"}
+
 
 def upgrade() -> None:
     """Creates the schema's tables, their row-level security and the kernel's tables."""
-    for statements in (DIRECTORY, EVENTS, CHANGES, PRICES, IMPORTS):
-        op.execute(statements)
+    for script in (DIRECTORY, EVENTS, CHANGES, PRICES, IMPORTS):
+        run_script(op, script)
     for table in TENANT_TABLES:
-        protect(op, f"{SCHEMA}.{table}")
-    for table in ("price_book", "price", "peak_schedule"):
-        # Prices of the tenant `*` hold for everybody: all read them, nobody else writes them.
-        op.execute(
-            f"CREATE POLICY global_read ON {SCHEMA}.{table} FOR SELECT USING (tenant_id = '*')"
-        )
+        # What the tenant `*` owns holds for everybody: all read it, only the worker role writes.
+        shared = "*" if table in SHARED_TABLES else None
+        protect(op, f"{SCHEMA}.{table}", shared_tenant=shared)
+    run_script(op, "INSERT INTO usage.tenant VALUES ('*', 'Every tenant', 'UTC', 'USD')")
     create_kernel_tables(op, SCHEMA)

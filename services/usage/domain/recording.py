@@ -1,0 +1,89 @@
+"""What becomes of events that are sent: verdicts, digests and the hours they count in."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from services.kernel.period import Granularity, floor
+from services.usage.domain.event import Attributes, UsageEvent
+
+_QUARTER_SECONDS = 900  # every zone's offset is a multiple of 15 minutes
+_HOURS_KEPT = 50_000  # a year and a half of quarters; about 5 MB
+
+
+class Verdict(IntEnum):
+    """What became of one event. The numbers are the contract's."""
+
+    ACCEPTED = 1
+    DUPLICATE = 2
+    CONFLICT = 3
+    INVALID = 4
+
+
+class Problem(NamedTuple):
+    """Why the event at a position of the batch was not stored."""
+
+    index: int
+    field: str
+    description: str
+
+
+class Receipt(NamedTuple):
+    """The answer for one batch: a verdict an event, and the problems."""
+
+    verdicts: list[Verdict]
+    problems: list[Problem]
+
+
+CONFLICT_TEXT = (
+    "another event with this source and id is stored; use AmendUsage to correct it,"
+    " or send this one under an id of its own"
+)
+
+
+def attributes_digest(attributes: Attributes) -> bytes:
+    """Returns 16 bytes that differ for different attributes."""
+    parts = [*attributes[:-1], *(text for pair in attributes.tags for text in pair)]
+    packed = "\x1f".join(part.replace("\x1f", "\x1f\x1f") for part in parts)
+    return hashlib.blake2b(packed.encode(), digest_size=16).digest()
+
+
+def payload_digest(event: UsageEvent, attributes: bytes) -> bytes:
+    """Returns 16 bytes that differ where the same id is sent with another content.
+
+    attributes: the digest of the event's attributes, which callers keep by combination. Decimals
+    count as written: 1.0 and 1.00 differ.
+    """
+    end = "" if event.end_at is event.start_at else event.end_at.isoformat()
+    details = event[6:]
+    rest = "" if details == _NO_DETAILS else repr(details)
+    text = f"{event.start_at.isoformat()}|{end}|{event.quantity}|{rest}"
+    return hashlib.blake2b(text.encode(), digest_size=16, key=attributes).digest()
+
+
+_NO_DETAILS = tuple(UsageEvent._field_defaults.values())
+
+
+class HourClock:
+    """Tells the local hour that an instant counts in, as seconds since 1970. Remembers answers."""
+
+    def __init__(self, tz: ZoneInfo) -> None:
+        """Takes the tenant's zone."""
+        self._tz = tz
+        self._hours: dict[int, int] = {}
+
+    def hour_of(self, instant: datetime) -> int:
+        """Returns the first second of the hour that holds an aware instant."""
+        quarter = int(instant.timestamp() // _QUARTER_SECONDS)
+        hour = self._hours.get(quarter)
+        if hour is None:
+            if len(self._hours) >= _HOURS_KEPT:
+                self._hours.clear()
+            start = datetime.fromtimestamp(quarter * _QUARTER_SECONDS, UTC)
+            hour = int(floor(start, Granularity.HOUR, self._tz).timestamp())
+            self._hours[quarter] = hour
+        return hour

@@ -1,0 +1,1 @@
+"""The usage service's use cases; each owns its transaction."""

@@ -1,0 +1,1 @@
+"""The usage service's queries; rows stop here."""

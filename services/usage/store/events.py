@@ -1,0 +1,169 @@
+"""Stores events: identity, event and cost delta in one statement.
+
+One statement, because an event must be counted in all three or in none, and because a batch then
+costs one round trip. Arrays, because a statement with 2,000 rows of parameters costs more to parse
+than to run. Columns that no event of a batch fills are sent as empty arrays, which `unnest` pads
+with NULL: they cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from services.kernel.database import Transaction
+
+BATCH_EVENTS_MAX = 10_000  # below the step of usage.event_sequence
+
+
+class EventRow(NamedTuple):
+    """One event as it is stored. The order is that of the statement's arrays.
+
+    source, event_id and position come first: sorted rows then take identity locks in one order,
+    so that two batches with the same events cannot deadlock. hour: seconds since 1970. Costs and
+    quantities: decimal text; None where equal to the billed cost.
+    """
+
+    source: str
+    event_id: str
+    position: int
+    digest: bytes
+    start_at: datetime
+    end_at: datetime | None
+    hour: int
+    dimension_id: int
+    quantity: str
+    billed: str
+    effective: str | None
+    list: str | None
+    contracted: str | None
+    rate_plan_id: int | None
+    outcome: int
+    retries: int
+    latency_ms: int | None
+    error_code: str | None
+    utilization: float | None
+    capacity: str | None
+    components: str | None
+    is_unpriced: bool
+
+
+_INSERT = """
+WITH number AS MATERIALIZED (SELECT nextval('usage.event_sequence') AS first),
+input AS MATERIALIZED (
+    SELECT i.*, number.first + i.row AS sequence
+    FROM number, unnest(
+        $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[], $7::bigint[],
+        $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+        $14::bigint[], $15::smallint[], $16::integer[], $17::bigint[], $18::text[], $19::float8[],
+        $20::text[], $21::text[], $22::boolean[]
+    ) WITH ORDINALITY AS i(
+        source, event_id, digest, start_at, end_at, hour, dimension_id, quantity, billed,
+        effective, list, contracted, rate_plan_id, outcome, retries, latency_ms, error_code,
+        utilization, capacity, components, is_unpriced, row)
+), fresh AS (
+    INSERT INTO usage.event_identity (tenant_id, source, event_id, digest, start_at, sequence)
+    SELECT $1, source, event_id, digest, start_at, sequence FROM input
+    ON CONFLICT DO NOTHING
+    RETURNING sequence
+), stored AS (
+    INSERT INTO usage.event (
+        tenant_id, start_at, sequence, end_at, dimension_id, source, event_id, quantity,
+        billed_cost, effective_cost, list_cost, contracted_cost, rate_plan_id, outcome, retries,
+        latency_ms, error_code, utilization, capacity, components, is_unpriced)
+    SELECT $1, start_at, sequence, COALESCE(end_at, start_at), dimension_id, source, event_id,
+        quantity::numeric, billed::numeric, effective::numeric, list::numeric,
+        contracted::numeric, rate_plan_id, COALESCE(outcome, 1), COALESCE(retries, 0), latency_ms,
+        error_code, utilization, capacity::numeric, components::jsonb,
+        COALESCE(is_unpriced, false)
+    FROM input JOIN fresh USING (sequence)
+), changed AS (
+    INSERT INTO usage.cost_change (
+        tenant_id, hour_at, dimension_id, events, failed_events, unpriced_events, retries,
+        quantity, billed_cost, effective_cost, list_cost, contracted_cost, latency_ms_sum,
+        latency_samples, utilization_sum, utilization_samples, capacity_sum, capacity_samples,
+        traceparent)
+    SELECT $1, to_timestamp(hour), dimension_id, count(*), count(*) FILTER (WHERE outcome = 2),
+        count(*) FILTER (WHERE is_unpriced), COALESCE(sum(retries), 0), sum(quantity::numeric),
+        sum(billed::numeric), sum(COALESCE(effective, billed)::numeric),
+        sum(COALESCE(list, billed)::numeric), sum(COALESCE(contracted, billed)::numeric),
+        COALESCE(sum(latency_ms), 0), count(latency_ms), COALESCE(sum(utilization), 0),
+        count(utilization), COALESCE(sum(capacity::numeric), 0), count(capacity), $23
+    FROM input JOIN fresh USING (sequence)
+    GROUP BY hour, dimension_id
+)
+SELECT count(*) AS stored,
+    CASE WHEN count(*) < $24 THEN array_agg(sequence - number.first - 1) END AS rows
+FROM fresh, number
+GROUP BY number.first
+"""
+
+_IDENTITIES = """
+SELECT i.row - 1 AS row, e.digest
+FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS i(source, event_id, row)
+JOIN usage.event_identity e
+  ON e.tenant_id = $1 AND e.source = i.source AND e.event_id = i.event_id
+"""
+
+
+async def insert_events(
+    tx: Transaction, tenant_id: str, rows: Sequence[EventRow], *, traceparent: str | None
+) -> set[int] | None:
+    """Stores the events whose identity is new, with their cost deltas.
+
+    rows: 1 to BATCH_EVENTS_MAX, sorted. Returns the indexes into `rows` that were stored; None
+    where all were.
+    """
+    count = len(rows)
+    columns = list(zip(*rows, strict=True))
+    source, event_id, _, digest, start_at, end_at, hour, dimension_id, quantity, billed = columns[
+        :10
+    ]
+    optional = [_sparse(column) for column in columns[10:]]
+    record = await tx.driver.fetchrow(
+        _INSERT,
+        tenant_id,
+        source,
+        event_id,
+        digest,
+        start_at,
+        _sparse(end_at),
+        hour,
+        dimension_id,
+        quantity,
+        billed,
+        *optional,
+        traceparent,
+        count,
+    )
+    if record is None:
+        return set()
+    return None if record["stored"] == count else set(record["rows"])
+
+
+def _sparse(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns an empty array for a column that no event fills."""
+    return () if column.count(None) == len(column) else column
+
+
+async def stored_digests(
+    tx: Transaction, tenant_id: str, keys: Sequence[tuple[str, str]]
+) -> dict[int, bytes]:
+    """Returns the digest stored under each (source, event_id), by index into `keys`."""
+    records = await tx.driver.fetch(
+        _IDENTITIES, tenant_id, [key[0] for key in keys], [key[1] for key in keys]
+    )
+    return {record["row"]: record["digest"] for record in records}
+
+
+async def partition_months(tx: Transaction) -> set[date]:
+    """Returns the first days of the months that have a partition."""
+    records = await tx.driver.fetch("SELECT usage.event_partition_months() AS month")
+    return {record["month"] for record in records}
+
+
+async def make_partition(tx: Transaction, month: date) -> bool:
+    """Makes the partition of a month; False where it is there already."""
+    made: bool = await tx.driver.fetchval("SELECT usage.make_event_partition($1)", month)
+    return made

@@ -1,0 +1,244 @@
+"""The clients: one address, one token, the generated stub of every service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+)
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import grpc
+import grpc.aio
+from finops.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from finops.usage.v1.allocation_service_pb2_grpc import AllocationServiceStub
+from finops.usage.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
+from finops.usage.v1.directory_service_pb2_grpc import DirectoryServiceStub
+from finops.usage.v1.pricing_service_pb2_grpc import PricingServiceStub
+from finops.usage.v1.usage_service_pb2_grpc import UsageServiceStub
+from google.protobuf.message import Message
+
+from finops_sdk.channel import AsyncChannel, Retry
+from finops_sdk.grpc_transport import GrpcTransport
+from finops_sdk.rest_transport import RestTransport
+from finops_sdk.transport import Token, Transport
+
+_TIMEOUT_SECONDS = 30.0
+Result = TypeVar("Result")
+
+
+def connect(
+    address: str | Mapping[str, str],
+    token: str | Token | None = None,
+    *,
+    certificate_authority: Path | None = None,
+) -> Transport:
+    """Returns the transport for an address.
+
+    address: `http(s)://host[:port]` of the gateway (REST); `host:port`, `grpc://…` or `grpcs://…`
+    (gRPC); or `{service: gRPC address}`. token: a JWT or an API key, or a function that returns a
+    fresh one.
+    """
+    current: Token = token if callable(token) else lambda: token
+    if isinstance(address, str):
+        if address.startswith(("http://", "https://")):
+            return RestTransport(address, current)
+        address = {"*": address}
+    return GrpcTransport(address, current, certificate_authority=certificate_authority)
+
+
+class AsyncClient:
+    """Calls the suite from asyncio code.
+
+    `async with AsyncClient("http://127.0.0.1:8080", token) as client:` and then for example
+    `await client.usage.QueryCosts(request)`. Each attribute is the generated stub of one service:
+    its methods, messages and types. Calls have a deadline (`timeout=` in seconds, else the
+    client's), are repeated where that is safe, and raise ApiError.
+    """
+
+    def __init__(
+        self,
+        address: str | Mapping[str, str] | None = None,
+        token: str | Token | None = None,
+        *,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+        retry: Retry | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        """Takes an address as `connect` does, by default FINOPS_URL with FINOPS_TOKEN."""
+        if transport is None:
+            address = address or os.environ.get("FINOPS_URL")
+            if address is None:
+                raise ValueError("Give the address of the suite, or set FINOPS_URL")
+            transport = connect(address, token or os.environ.get("FINOPS_TOKEN"))
+        self._transport = transport
+        channel = AsyncChannel(transport, timeout_seconds=timeout_seconds, retry=retry or Retry())
+        opened = cast("grpc.aio.Channel", channel)
+        self.usage = UsageServiceStub(opened)
+        self.directory = DirectoryServiceStub(opened)
+        self.pricing = PricingServiceStub(opened)
+        self.allocation = AllocationServiceStub(opened)
+        self.api_keys = ApiKeyServiceStub(opened)
+        self.audit = AuditServiceStub(opened)
+
+    async def close(self) -> None:
+        """Lets go of connections."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class Client:
+    """Calls the suite from code without asyncio; otherwise as AsyncClient.
+
+    Its event loop runs in a thread of its own, so that it may be shared between threads.
+    """
+
+    def __init__(
+        self,
+        address: str | Mapping[str, str] | None = None,
+        token: str | Token | None = None,
+        *,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+        retry: Retry | None = None,
+    ) -> None:
+        """Takes what AsyncClient takes."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="finops-client", daemon=True
+        )
+        self._thread.start()
+
+        async def open_client() -> AsyncClient:
+            return AsyncClient(address, token, timeout_seconds=timeout_seconds, retry=retry)
+
+        try:
+            self._client = self.run(open_client())
+        except BaseException:
+            self._end_loop()
+            raise
+        channel = AsyncChannel(
+            self._client._transport,  # noqa: SLF001 - the same module
+            timeout_seconds=timeout_seconds,
+            retry=retry or Retry(),
+        )
+        opened = cast("grpc.Channel", _BlockingChannel(channel, self))
+        self.usage = UsageServiceStub(opened)
+        self.directory = DirectoryServiceStub(opened)
+        self.pricing = PricingServiceStub(opened)
+        self.allocation = AllocationServiceStub(opened)
+        self.api_keys = ApiKeyServiceStub(opened)
+        self.audit = AuditServiceStub(opened)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Runs a coroutine on the client's loop and returns its result. Ctrl-C cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, source: AsyncIterator[Result]) -> Iterator[Result]:
+        """Yields what an asynchronous iterator of the client yields."""
+
+        async def following() -> list[Result]:
+            async for item in source:
+                return [item]
+            return []
+
+        async def end() -> None:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+
+        try:
+            while item := self.run(following()):
+                yield item[0]
+        finally:
+            self.run(end())
+
+    def close(self) -> None:
+        """Lets go of connections and ends the thread."""
+        self.run(self._client.close())
+        self._end_loop()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _BlockingChannel:
+    """Looks to a generated stub like a `grpc.Channel`."""
+
+    def __init__(self, channel: AsyncChannel, client: Client) -> None:
+        self._channel = channel
+        self._client = client
+
+    def unary_unary(self, path: str, *_: Any, **__: Any) -> Callable[..., Message]:
+        """Returns the callable of a method that takes one message and gives one."""
+        send = self._channel.unary_unary(path)
+
+        async def settled(answer: Awaitable[Message]) -> Message:
+            return await answer
+
+        def call(request: Message, *, timeout: float | None = None) -> Message:
+            return self._client.run(settled(send(request, timeout=timeout)))
+
+        return call
+
+    def unary_stream(self, path: str, *_: Any, **__: Any) -> Callable[..., Iterator[Message]]:
+        """Returns the callable of a method that takes one message and gives many."""
+        send = self._channel.unary_stream(path)
+
+        def call(request: Message, *, timeout: float | None = None) -> Iterator[Message]:
+            return self._client.iterate(send(request, timeout=timeout))
+
+        return call
+
+    def stream_stream(self, path: str, *_: Any, **__: Any) -> Callable[..., Iterator[Message]]:
+        """Returns the callable of a method that takes many messages and gives many."""
+        send = self._channel.stream_stream(path)
+
+        def call(requests: Iterator[Message], *, timeout: float | None = None) -> Iterator[Message]:
+            return self._client.iterate(send(_asynchronous(requests), timeout=timeout))
+
+        return call
+
+
+async def _asynchronous(requests: Iterator[Message]) -> AsyncIterator[Message]:
+    while True:
+        request = await asyncio.to_thread(next, requests, None)  # the source may block
+        if request is None:
+            return
+        yield request

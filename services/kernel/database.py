@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Literal, TypeVar
 
 import structlog
 from opentelemetry import metrics
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.kernel.call import Call, current_call
 from services.kernel.database_errors import (
     DatabaseUnavailable,
     TransactionConflict,
@@ -101,6 +103,9 @@ class Database:
         connection broke during the commit. Constraint violations stay SQLAlchemy's or asyncpg's.
         """
         begin = _begin(f"ISOLATION LEVEL {isolation}", tenant_id, statement_timeout)
+        call = current_call.get()
+        if call is not None and call.tenant_id == tenant_id:
+            return self._joined(call, begin)
         return self._transaction(self._api, begin, tenant_id=tenant_id)
 
     def read(
@@ -109,6 +114,9 @@ class Database:
         """Begins a read-only transaction over one tenant's rows and one snapshot."""
         mode = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
         begin = _begin(mode, tenant_id, statement_timeout)
+        call = current_call.get()
+        if call is not None and call.transaction is not None and call.tenant_id == tenant_id:
+            return self._joined(call, begin)  # to see what the call has changed so far
         return self._transaction(self._read, begin, tenant_id=tenant_id, read_only=True)
 
     def system_transaction(
@@ -154,29 +162,42 @@ class Database:
     async def _transaction(
         self, pool: Pool, begin: str, *, tenant_id: str | None, read_only: bool = False
     ) -> AsyncIterator[Transaction]:
-        if _open.get() is not None:
-            raise NestedTransaction("end the open transaction before beginning another")
-        started = time.perf_counter()
+        _refuse_nesting()
         connection, driver = await pool.begin(begin)
         tx = Transaction(connection, driver, tenant_id=tenant_id, read_only=read_only)
-        outcome = "rolled_back"
-        _open.set(tx)
-        try:
-            try:
-                yield tx
-            except BaseException as error:
-                is_lost = driver.is_closed()
-                await pool.abandon(connection, driver)
-                raise translate(error, is_lost=is_lost) or error from error
-            finally:
-                _open.set(None)
-            await pool.finish(connection, driver)
-            outcome = "committed"
-        finally:
-            _duration.record(
-                time.perf_counter() - started, {"pool": pool.purpose, "outcome": outcome}
-            )
-        await _notify_committed(tx)
+        async with _block(pool, tx, connection):
+            yield tx
+        await _finish(pool, tx, connection)
+
+    @asynccontextmanager
+    async def _joined(self, call: Call, begin: str) -> AsyncIterator[Transaction]:
+        """Begins the call's transaction and leaves it open, or goes on in it."""
+        _refuse_nesting()
+        if call.transaction is not None:
+            with _marked_open(call.transaction):
+                async with call.transaction.savepoint():
+                    yield call.transaction
+            return
+        connection, driver = await self._api.begin(begin)
+        tx = Transaction(connection, driver, tenant_id=call.tenant_id, read_only=False)
+        async with _block(self._api, tx, connection):
+            await call.claim(tx)
+            yield tx
+        call.hold(tx, connection)
+
+    async def complete(self, call: Call) -> None:
+        """Commits what a call left open; as `transaction` at its block's end."""
+        held = call.take()
+        if held is not None:
+            tx, connection = held
+            await _finish(self._api, tx, connection)
+
+    async def abandon(self, call: Call) -> None:
+        """Rolls back what a call left open."""
+        held = call.take()
+        if held is not None:
+            tx, connection = held
+            await _abandon(self._api, tx, connection)
 
     async def check(self) -> None:
         """Raises Unavailable unless the service's own role can query."""
@@ -189,7 +210,10 @@ class Database:
         try:
             return await pool.connect()
         except Exception as error:
-            raise translate(error, is_lost=True) or error from error
+            meaning = translate(error, is_lost=True)
+            if meaning is None:
+                raise
+            raise meaning from error
 
     async def close(self) -> None:
         """Closes the pools; connections in use close when their transactions end."""
@@ -213,6 +237,55 @@ def _backoff(attempt: int) -> float:
     """Returns a random wait, in seconds, whose bound doubles with each attempt: full jitter."""
     bound = min(BACKOFF_SECONDS * 2**attempt, BACKOFF_SECONDS_MAX)
     return random.uniform(0, bound)  # noqa: S311 - spreads retries, keeps no secret
+
+
+def _refuse_nesting() -> None:
+    if _open.get() is not None:
+        raise NestedTransaction("end the open transaction before beginning another")
+
+
+@contextmanager
+def _marked_open(tx: Transaction) -> Iterator[None]:
+    """Marks the transaction as the task's own, and translates the error that ends it."""
+    _open.set(tx)
+    try:
+        yield
+    except BaseException as error:
+        meaning = translate(error, is_lost=tx.driver.is_closed())
+        if meaning is None:
+            raise
+        raise meaning from error
+    finally:
+        _open.set(None)
+
+
+@asynccontextmanager
+async def _block(pool: Pool, tx: Transaction, connection: AsyncConnection) -> AsyncIterator[None]:
+    with _marked_open(tx):
+        try:
+            yield
+        except BaseException:
+            await _abandon(pool, tx, connection)
+            raise
+
+
+async def _abandon(pool: Pool, tx: Transaction, connection: AsyncConnection) -> None:
+    await pool.abandon(connection, tx.driver)
+    _record(pool, tx, "rolled_back")
+
+
+async def _finish(pool: Pool, tx: Transaction, connection: AsyncConnection) -> None:
+    try:
+        await pool.finish(connection, tx.driver)
+    except BaseException:
+        _record(pool, tx, "commit_failed")
+        raise
+    _record(pool, tx, "committed")
+    await _notify_committed(tx)
+
+
+def _record(pool: Pool, tx: Transaction, outcome: str) -> None:
+    _duration.record(time.perf_counter() - tx.began, {"pool": pool.purpose, "outcome": outcome})
 
 
 async def _notify_committed(tx: Transaction) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import asyncpg
 import sqlalchemy.ext.asyncio
 import structlog
+from opentelemetry import metrics
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.kernel.database_errors import (
@@ -22,6 +25,11 @@ from services.kernel.errors import Error
 from services.kernel.transaction import Driver
 
 log = structlog.get_logger(__name__)
+_wait = metrics.get_meter("finops.database").create_histogram(
+    "finops_database_connection_wait_seconds",
+    unit="s",
+    description="How long a transaction waited for its connection.",
+)
 
 HUNG_SECONDS = 900  # a connection without an answer for so long is dead, whatever TCP believes
 ROLLBACK_SECONDS = 5  # beyond, the connection is cut, which rolls back too
@@ -93,14 +101,16 @@ class Pool:
         nothing has happened on it yet. Raises DatabaseUnavailable, DatabaseBusy.
         """
         for _ in range(self._limits.connections + 1):
+            started = time.perf_counter()
             connection, driver = await self._acquire()
+            _wait.record(time.perf_counter() - started, {"pool": self.purpose})
             try:
                 await driver.execute(statement)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 is_lost = driver.is_closed()
                 await self._discard(connection)
                 if not is_lost:
-                    raise translate(error, is_lost=False) or error from error
+                    _raise_meaning(error)
             except BaseException:
                 await self._discard(connection)
                 raise
@@ -113,8 +123,8 @@ class Pool:
             connection = await self._engine.connect()
         except TimeoutError as error:
             raise DatabaseUnavailable from error
-        except Exception as error:
-            raise translate(error, is_lost=True) or error from error
+        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            _raise_meaning(error)
         driver = (await connection.get_raw_connection()).driver_connection
         if driver is None:
             raise DatabaseUnavailable
@@ -142,7 +152,10 @@ class Pool:
         except BaseException as error:
             is_lost = driver.is_closed()
             await self._rollback(connection, driver)
-            raise _commit_error(error, is_lost=is_lost) or error from error
+            meaning = _commit_meaning(error, is_lost=is_lost)
+            if meaning is None:
+                raise
+            raise meaning from error
         await connection.close()
         if status != "COMMIT":
             raise RolledBack("a database error was swallowed inside the transaction")
@@ -176,11 +189,18 @@ def _milliseconds(seconds: float) -> str:
     return str(round(seconds * 1000))
 
 
-def _commit_error(error: BaseException, *, is_lost: bool) -> Error | None:
+def _raise_meaning(error: Exception) -> NoReturn:
+    meaning = translate(error, is_lost=True)
+    if meaning is None:
+        raise error
+    raise meaning from error
+
+
+def _commit_meaning(error: BaseException, *, is_lost: bool) -> Error | None:
     if is_lost and isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         return CommitUnknown()
-    known = translate(error, is_lost=is_lost)
-    return known if isinstance(known, TransactionConflict) else None
+    meaning = translate(error, is_lost=is_lost)
+    return meaning if isinstance(meaning, TransactionConflict) else None
 
 
 async def _settled(work: Coroutine[Any, Any, None]) -> None:

@@ -199,7 +199,8 @@ def _create_idempotency(op: Operations, schema: str) -> None:
             method text NOT NULL,
             request_id text NOT NULL,
             digest bytea NOT NULL,
-            response bytea,
+            -- Empty only inside the transaction that claims the request_id.
+            response bytea NOT NULL DEFAULT '',
             created_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (tenant_id, method, request_id)
         );

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar, TypeVarTuple, overload
@@ -32,6 +33,7 @@ class Transaction:
         self._driver = driver
         self._callbacks: list[Callback] = []
         self._savepoints = itertools.count(1)
+        self.began = time.perf_counter()
         self.tenant_id = tenant_id
         self.read_only = read_only
 

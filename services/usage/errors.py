@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.kernel.database_errors import TransactionConflict
-from services.kernel.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.kernel.errors import FailedPrecondition, NotFound
 
 
 class BatchRaced(TransactionConflict):
@@ -16,12 +16,6 @@ class UsageEventNotFound(NotFound):
     """No usage event with this source and id is stored for the tenant."""
 
     reason = "USAGE_EVENT_NOT_FOUND"
-
-
-class UnknownDimension(InvalidArgument):
-    """Costs can be grouped by the dimensions named in QueryCosts, or by tag:KEY."""
-
-    reason = "UNKNOWN_DIMENSION"
 
 
 class TenantNotFound(NotFound):

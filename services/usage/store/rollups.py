@@ -78,12 +78,10 @@ RAW_MEASURES = """
     COALESCE(sum(e.weight) FILTER (WHERE e.capacity IS NOT NULL), 0) AS capacity_samples
 """
 
-# date_trunc in the zone gives the local hour; the offset within the hour is kept by going through
-# the local clock only for the minutes, because an hour that a clock change repeats is two.
-RAW_HOUR = """
-    e.start_at - (date_part('minute', e.start_at AT TIME ZONE $2) * interval '1 minute')
-    - (date_part('second', e.start_at) * interval '1 second')
-"""
+# Local hours begin on the zone's own minute: the part of its offset below an hour shifts them.
+_SHIFT = """make_interval(mins => (extract(epoch FROM (e.start_at AT TIME ZONE $2)
+    - (e.start_at AT TIME ZONE 'UTC'))::integer / 60) % 60)"""
+RAW_HOUR = f"date_trunc('hour', e.start_at + {_SHIFT}) - {_SHIFT}"
 
 _REBUILD_HOURS = f"""
 INSERT INTO usage.rollup_hour (tenant_id, hour_at, dimension_id, {_COLUMNS})

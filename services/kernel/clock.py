@@ -25,7 +25,9 @@ class ManualClock:
     """Stands still until it is moved: for tests, demos and replays."""
 
     def __init__(self, start: datetime) -> None:
-        """Takes an aware instant."""
+        """Takes an aware instant. Raises ValueError for another."""
+        if start.tzinfo is None:
+            raise ValueError(f"{start} is not an aware instant")
         self._now = start.astimezone(UTC)
 
     def now(self) -> datetime:

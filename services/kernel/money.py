@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Context, Decimal, localcontext
+from decimal import Context, Decimal
 
 from services.kernel.errors import InvalidArgument
 
@@ -34,6 +35,12 @@ class CurrencyMismatch(InvalidArgument):
     """Amounts in two currencies are never added; ask for one currency to have them converted."""
 
     reason = "CURRENCY_MISMATCH"
+
+
+class InvalidWeights(InvalidArgument):
+    """Weights are zero or more, and at least one is above zero."""
+
+    reason = "INVALID_WEIGHTS"
 
 
 def parse_decimal(text: str) -> Decimal:
@@ -103,26 +110,31 @@ def split_by_weight(
 
     weights: none negative, at least one positive. amount: with at most that many fraction digits.
     Each part is truncated toward zero; the units left over go to the largest remainders, ties to
-    the earlier weight, so that the same input always gives the same parts. Raises InvalidArgument.
+    the earlier weight, so that the same input always gives the same parts.
+    Raises InvalidWeights, or InvalidDecimal for another amount.
     Source: largest remainder method (Hamilton).
     """
-    if not weights or any(weight < 0 for weight in weights):
-        raise InvalidArgument("weights must be zero or more, and there must be at least one")
-    unit = Decimal(1).scaleb(-fraction_digits)
-    with localcontext(EXACT) as context:
-        total_weight = sum(weights, Decimal(0))
-        if total_weight == 0:
-            raise InvalidArgument("at least one weight must be above zero")
-        if amount != amount.quantize(unit, rounding=ROUND_DOWN):
-            raise InvalidArgument(f"{amount} has more than {fraction_digits} fraction digits")
-        sign = -1 if amount < 0 else 1
-        exact = [abs(amount) * weight / total_weight for weight in weights]
-        parts = [part.quantize(unit, rounding=ROUND_DOWN) for part in exact]
-        left_over = int(((abs(amount) - sum(parts, Decimal(0))) / unit).to_integral_value())
-        order = sorted(
-            (index for index, weight in enumerate(weights) if weight > 0),
-            key=lambda index: (parts[index] - exact[index], index),
+    if not weights or any(not weight.is_finite() or weight < 0 for weight in weights):
+        raise InvalidWeights("weights must be zero or more, and there must be at least one")
+    if not any(weights):
+        raise InvalidWeights("at least one weight must be above zero")
+    if not amount.is_finite():
+        raise InvalidDecimal(f"{amount} is not a finite amount", value=amount)
+    # Whole numbers all the way: no context's precision can make a part a unit too large.
+    numerator, denominator = amount.as_integer_ratio()
+    units, beyond = divmod(abs(numerator) * 10**fraction_digits, denominator)
+    if beyond:
+        raise InvalidDecimal(
+            f"{amount} has more than {fraction_digits} fraction digits", value=amount
         )
-        for index in order[:left_over]:
-            parts[index] += unit
-        return [context.multiply(part, Decimal(sign)) for part in parts]
+    ratios = [weight.as_integer_ratio() for weight in weights]
+    scale = math.lcm(*(below for _, below in ratios))
+    shares = [above * (scale // below) for above, below in ratios]
+    total = sum(shares)
+    divided = [divmod(units * share, total) for share in shares]
+    parts = [part for part, _ in divided]
+    order = sorted(range(len(parts)), key=lambda index: (-divided[index][1], index))
+    for index in order[: units - sum(parts)]:
+        parts[index] += 1
+    sign = -1 if amount < 0 else 1
+    return [EXACT.scaleb(Decimal(sign * part), -fraction_digits) for part in parts]

@@ -35,7 +35,10 @@ class Granularity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The instants from `start` up to, and not including, `end`. Raises InvalidPeriod."""
+    """The instants from `start` up to, and not including, `end`, both kept in UTC.
+
+    Raises InvalidPeriod for a naive instant, or an end that is not later than the start.
+    """
 
     start: datetime
     end: datetime
@@ -43,6 +46,9 @@ class Period:
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise InvalidPeriod("start and end must name a time zone")
+        # Two instants of one zone compare by the clock on the wall, which a change sets back.
+        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        object.__setattr__(self, "end", self.end.astimezone(UTC))
         if self.start >= self.end:
             raise InvalidPeriod(
                 "end must be later than start",
@@ -56,11 +62,11 @@ class Period:
     @property
     def duration(self) -> timedelta:
         """Length in absolute time, daylight-saving changes included."""
-        return self.end.astimezone(UTC) - self.start.astimezone(UTC)
+        return self.end - self.start
 
     def previous(self) -> Period:
         """Returns the period of the same length that ends where this one starts."""
-        return Period(self.start.astimezone(UTC) - self.duration, self.start)
+        return Period(self.start - self.duration, self.start)
 
 
 @lru_cache(maxsize=1024)
@@ -75,21 +81,21 @@ def zone(name: str) -> ZoneInfo:
 def day_start(day: date, tz: ZoneInfo) -> datetime:
     """Returns the first instant of a local day, in UTC.
 
-    Where a clock change skips midnight, that is the first instant that exists.
+    Where a clock change skips midnight, that is the first instant that exists; where it skips the
+    whole day, as in Apia on 2011-12-30, the first of the next one.
     """
-    local = datetime.combine(day, time.min, tzinfo=tz)
-    instant = local.astimezone(UTC)
-    # A skipped midnight maps to an instant whose local date may be the day before.
-    # Gaps end on a quarter of an hour: step to the edge.
-    while instant.astimezone(tz).date() < day:
-        instant += timedelta(minutes=15)
-    return instant
+    instant = datetime.combine(day, time.min, tzinfo=tz).astimezone(UTC)
+    if instant.astimezone(tz).time() == time.min:
+        return instant
+    # Inside a gap the conversion goes on counting with the offset before, and so beyond the change.
+    return _first_instant_of_offset(instant, tz)
 
 
 def floor(instant: datetime, granularity: Granularity, tz: ZoneInfo) -> datetime:
     """Returns the first instant of the bucket that holds `instant`, in UTC.
 
-    Weeks begin on Monday. An hour repeated by a clock change is two buckets.
+    Weeks begin on Monday. An hour repeated by a clock change is two buckets, and where the clock
+    changes within an hour, as by 30 minutes on Lord Howe Island, the change begins a bucket.
     Raises InvalidPeriod for TOTAL, which has no buckets.
     """
     local = instant.astimezone(tz)
@@ -98,7 +104,10 @@ def floor(instant: datetime, granularity: Granularity, tz: ZoneInfo) -> datetime
             past = timedelta(
                 minutes=local.minute, seconds=local.second, microseconds=local.microsecond
             )
-            return instant.astimezone(UTC) - past
+            start = instant.astimezone(UTC) - past
+            if start.astimezone(tz).utcoffset() == local.utcoffset():
+                return start
+            return _first_instant_of_offset(instant.astimezone(UTC), tz)
         case Granularity.DAY:
             return day_start(local.date(), tz)
         case Granularity.WEEK:
@@ -107,3 +116,20 @@ def floor(instant: datetime, granularity: Granularity, tz: ZoneInfo) -> datetime
             return day_start(local.date().replace(day=1), tz)
         case Granularity.TOTAL:
             raise InvalidPeriod("a total has no buckets")
+
+
+def _first_instant_of_offset(instant: datetime, tz: ZoneInfo) -> datetime:
+    """Returns the clock change, at most two days ago, since which the zone's offset holds.
+
+    Bisects by whole seconds, because zoneinfo does not tell when its changes are.
+    """
+    offset = instant.astimezone(tz).utcoffset()
+    after = instant.replace(microsecond=0)
+    before = after - timedelta(days=2)
+    while after - before > timedelta(seconds=1):
+        middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
+        if middle.astimezone(tz).utcoffset() == offset:
+            after = middle
+        else:
+            before = middle
+    return after

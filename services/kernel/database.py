@@ -28,6 +28,7 @@ from services.kernel.database_errors import (
 from services.kernel.ids import require_resource_id
 from services.kernel.pool import Pool, PoolLimits
 from services.kernel.transaction import Driver, Transaction
+from services.kernel.wakeup import WakeUps
 
 __all__ = ["Database", "NestedTransaction", "PoolLimits", "Transaction"]
 
@@ -61,6 +62,7 @@ class Database:
         self._api = api
         self._read = read
         self._worker = worker
+        self.wakeups = WakeUps(lambda: self.dedicated("api"))
 
     @classmethod
     def connect(
@@ -217,6 +219,7 @@ class Database:
 
     async def close(self) -> None:
         """Closes the pools; connections in use close when their transactions end."""
+        await self.wakeups.close()
         for pool in (self._api, self._read, self._worker):
             await pool.close()
 

@@ -78,7 +78,7 @@ def create_kernel_tables(op: Operations, schema: str) -> None:
     """Creates audit, idempotency, feed cursor and job tables in a service's schema."""
     _create_audit(op, schema)
     _create_idempotency(op, schema)
-    _create_feed_cursor(op, schema)
+    _create_feeds(op, schema)
     _create_jobs(op, schema)
 
 
@@ -210,7 +210,7 @@ def _create_idempotency(op: Operations, schema: str) -> None:
     protect(op, f"{schema}.idempotent_response")
 
 
-def _create_feed_cursor(op: Operations, schema: str) -> None:
+def _create_feeds(op: Operations, schema: str) -> None:
     run_script(
         op,
         f"""
@@ -219,7 +219,22 @@ def _create_feed_cursor(op: Operations, schema: str) -> None:
             position text NOT NULL,
             updated_at timestamptz NOT NULL DEFAULT now()
         );
-        REVOKE ALL ON {schema}.feed_cursor FROM {service_role(schema)};
+        -- Which transactions were certain when: the age of facts without an instant of their own.
+        CREATE TABLE {schema}.feed_mark (
+            feed text NOT NULL,
+            marked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            transaction_id xid8 NOT NULL,
+            PRIMARY KEY (feed, marked_at)
+        );
+        -- Before it, facts were trimmed.
+        CREATE TABLE {schema}.feed_floor (
+            feed text PRIMARY KEY,
+            transaction_id xid8 NOT NULL,
+            sequence bigint NOT NULL
+        );
+        REVOKE ALL ON {schema}.feed_cursor, {schema}.feed_mark, {schema}.feed_floor
+            FROM {service_role(schema)};
+        GRANT SELECT ON {schema}.feed_floor TO {service_role(schema)};
         """,
     )
 

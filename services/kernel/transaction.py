@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar, TypeVarTuple, overload
 
@@ -75,7 +75,7 @@ class Transaction:
 
     async def stream(
         self, statement: TypedReturnsRows[*_Ts], parameters: Parameters | None = None
-    ) -> AsyncIterator[Row[*_Ts]]:
+    ) -> AsyncGenerator[Row[*_Ts], None]:
         """Yields rows through a server-side cursor, so that any number fits in memory."""
         async with self._connection.stream(
             statement, parameters, execution_options={"yield_per": STREAM_BATCH}

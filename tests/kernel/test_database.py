@@ -69,7 +69,7 @@ async def test_an_abandoned_stream_leaves_the_connection_usable(
         async for row in rows:
             assert row.number == 1
             break
-        await rows.aclose()  # type: ignore[attr-defined]
+        await rows.aclose()
 
         assert await tx.driver.fetchval("SELECT 1") == 1
 

@@ -58,6 +58,13 @@ def _rank(match: _Subject, *, resource: int) -> _Rank:
     )
 
 
+class _Pattern(NamedTuple):
+    match: _Subject
+    regex: re.Pattern[str]
+    rank: _Rank
+    entries: tuple[_Entry, ...]
+
+
 class _Group:
     """The prices of one resource type and meter."""
 
@@ -72,10 +79,12 @@ class _Group:
             target.setdefault(match, []).append(entry)
         self._exact = {match: tuple(found) for match, found in exact.items()}
         self._masks = {tuple(bool(text) for text in match) for match in exact}
-        self._patterns = [
-            (match, re.compile(fnmatch.translate(match.resource_id)), tuple(found))
-            for match, found in patterns.items()
-        ]
+        self._patterns: dict[str, list[_Pattern]] = {}
+        for match, found in patterns.items():
+            regex = re.compile(fnmatch.translate(match.resource_id))
+            literal = len(re.sub(r"[*?]", "", re.sub(r"\[.[^]]*\]", "c", match.resource_id)))
+            pattern = _Pattern(match, regex, _rank(match, resource=literal), tuple(found))
+            self._patterns.setdefault(match.provider, []).append(pattern)
 
     def matches(self, subject: _Subject) -> Iterator[tuple[_Rank, tuple[_Entry, ...]]]:
         """Yields every set of prices that fits, with how specific it is."""
@@ -87,13 +96,14 @@ class _Group:
             # An empty attribute equals "any" as a key; then the mask without it has it already.
             if found is not None and tuple(bool(text) for text in key) == mask:
                 yield _rank(key, resource=_EXACT_RESOURCE if key.resource_id else 0), found
-        for match, pattern, found in self._patterns:
-            others = zip(match[:3], subject[:3], strict=True)
-            if all(named in ("", actual) for named, actual in others) and pattern.match(
-                subject.resource_id
-            ):
-                literal = sum(1 for character in match.resource_id if character not in "*?")
-                yield _rank(match, resource=literal), found
+        for provider in {"", subject.provider}:
+            for match, regex, rank, found in self._patterns.get(provider, ()):
+                is_there = match.service in ("", subject.service) and match.region in (
+                    "",
+                    subject.region,
+                )
+                if is_there and regex.match(subject.resource_id):
+                    yield rank, found
 
 
 _Layer = dict[tuple[str, str], _Group]
@@ -149,8 +159,8 @@ class PriceIndex:
 
         attributes.currency_code: only prices in that currency match; where it is "", the first
         meter with a price decides, since one event has one currency.
-        About 20 us, and 0.3 us for each pattern of the resource type: keep the plan and use it
-        while `valid_from <= at < valid_until`.
+        About 20 us, and 0.3 us for each pattern of the same provider and meter: keep the plan
+        and use it while `valid_from <= at < valid_until`.
         """
         subject = _Subject(
             attributes.provider.lower(),

@@ -1,0 +1,99 @@
+"""What every service reads from its environment, once, at start."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRET_LENGTH_MIN = 32  # characters: HMAC-SHA256 is as strong as its key, up to 32 bytes
+
+
+class ServiceSettings(BaseSettings):
+    """Addresses, credentials and bounds of one service; prefix `FINOPS_`.
+
+    A service adds its own by a subclass. Raises pydantic's ValidationError, which names the
+    variable and never shows a secret.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FINOPS_", extra="ignore")
+
+    # Where it keeps its state; roles `finops_<service>` and, for the worker, `..._worker`.
+    database_url: str = ""
+    read_database_url: str | None = None
+    worker_database_url: str | None = None
+    redis_url: str | None = None
+
+    # Where it listens; port 0 takes a free one, which `port_file` and the log then name.
+    listen: str = "127.0.0.1:0"
+    metrics_listen: str | None = None
+    port_file: Path | None = None
+    concurrent_calls_max: PositiveInt = 2_000  # beyond, a call is refused rather than queued
+    drain_seconds: PositiveFloat = 20
+
+    # Who may call. `jwks` is a file or a URL; tokens signed by `jwt_secret` are for local use.
+    jwt_secret: SecretStr | None = None
+    jwks: str | None = None
+    issuer: str = "finops"
+    audience: str = "finops"
+    service_token_secret: SecretStr | None = None
+
+    # TLS of the own port; with a client CA, callers must show a certificate that it signed.
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+
+    # Other services, name to target, and the TLS towards them.
+    peers: dict[str, str] = Field(default_factory=dict)
+    peer_ca: Path | None = None
+    peer_certificate: Path | None = None
+    peer_key: Path | None = None
+    peer_server_name: str | None = None
+
+    # What it tells about itself.
+    otlp_endpoint: str | None = None
+    trace_ratio: float = Field(default=1.0, ge=0, le=1)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("jwt_secret", "service_token_secret")
+    @classmethod
+    def _require_strong_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < SECRET_LENGTH_MIN:
+            raise ValueError(f"must have at least {SECRET_LENGTH_MIN} characters")
+        return value
+
+    @field_validator("jwks")
+    @classmethod
+    def _require_safe_source(cls, value: str | None) -> str | None:
+        """Refuses keys from the network in the clear: whoever answers there signs tokens."""
+        url = urlsplit(value or "")
+        if url.scheme == "http" and not _is_loopback(url.hostname or ""):
+            raise ValueError("must be an https URL or a file")
+        return value
+
+    @model_validator(mode="after")
+    def _require_whole_pairs(self) -> Self:
+        for certificate, key in (
+            ("tls_certificate", "tls_key"),
+            ("peer_certificate", "peer_key"),
+        ):
+            if (getattr(self, certificate) is None) != (getattr(self, key) is None):
+                raise ValueError(f"{certificate} and {key} are set together or not at all")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        if self.peer_certificate is not None and self.peer_ca is None:
+            raise ValueError("peer_certificate needs peer_ca")
+        if self.jwt_secret is not None and self.jwt_secret == self.service_token_secret:
+            raise ValueError("service_token_secret must differ from jwt_secret")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -21,9 +21,9 @@ VALIDATE = "buf/validate/validate.proto"
 
 
 def validation_descriptors() -> bytes:
-    """Returns the serialized FileDescriptorSet of buf/validate, as the protovalidate wheel carries it.
+    """Returns the serialized FileDescriptorSet of buf/validate.
 
-    The wheel ships the descriptor and not the .proto file, so protoc gets the descriptor.
+    The protovalidate wheel ships the descriptor and not the .proto file, so protoc gets that.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool
     from google.protobuf import duration_pb2, field_mask_pb2, timestamp_pb2
@@ -64,7 +64,7 @@ def generate() -> None:
         validate.write_bytes(validation_descriptors())
         image = out / "descriptors.binpb"
         search = [f"-I{PROTOS}", f"-I{google_protos}", f"-I{well_known}"]
-        # protoc reads a file from a descriptor set only where no -I holds it, so one call can mix both.
+        # protoc reads a file from a descriptor set only where no -I holds it: one call mixes both.
         code = protoc.main(
             [
                 "protoc",

@@ -35,7 +35,10 @@ class ProcessState:
 
 @dataclass(slots=True)
 class StackState:
-    """The stack as it stands. URLs contain passwords, so the file is for its owner only."""
+    """The stack as it stands. URLs contain passwords, so the file is for its owner only.
+
+    is_loaded: whether everything that follows the start, such as the demo, is done too.
+    """
 
     phase: Phase = "stopped"
     pid: int = 0
@@ -44,6 +47,7 @@ class StackState:
     rest_url: str = ""
     database_url: str = ""
     redis_url: str = ""
+    is_loaded: bool = False
     demo_tenant: str = ""
     processes: dict[str, ProcessState] = field(default_factory=dict)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -121,6 +122,7 @@ class Stack:
         watches.append(asyncio.create_task(self._keep_servers()))
         try:
             await on_ready(self.state)
+            self.state.is_loaded = True
             self._write()
             await asyncio.gather(*watches)
         finally:
@@ -299,6 +301,13 @@ async def end_orphans(state: StackState, report: Report) -> None:
             for left in orphans.values()
         )
     )
+
+
+async def delete_data(data_dir: Path) -> None:
+    """Deletes a data directory that a stack made, and its database wherever that lies."""
+    await EmbeddedPostgres(data_dir).remove()
+    if read_state(data_dir).started_at:
+        await asyncio.to_thread(shutil.rmtree, data_dir)
 
 
 async def stop_stack(data_dir: Path, report: Report) -> bool:

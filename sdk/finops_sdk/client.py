@@ -110,6 +110,8 @@ class AsyncClient:
 class Client:
     """Calls the suite from code without asyncio; otherwise as AsyncClient.
 
+    `asynchronous` is the client beneath, for `pages`, `resume` and `deliver` with `iterate`:
+    `client.iterate(pages(client.asynchronous.pricing.ListPrices, request))`.
     Its event loop runs in a thread of its own, so that it may be shared between threads.
     """
 
@@ -132,12 +134,12 @@ class Client:
             return AsyncClient(address, token, timeout_seconds=timeout_seconds, retry=retry)
 
         try:
-            self._client = self.run(open_client())
+            self.asynchronous = self.run(open_client())
         except BaseException:
             self._end_loop()
             raise
         channel = AsyncChannel(
-            self._client._transport,  # noqa: SLF001 - the same module
+            self.asynchronous._transport,  # noqa: SLF001 - the same module
             timeout_seconds=timeout_seconds,
             retry=retry or Retry(),
         )
@@ -178,7 +180,7 @@ class Client:
 
     def close(self) -> None:
         """Lets go of connections and ends the thread."""
-        self.run(self._client.close())
+        self.run(self.asynchronous.close())
         self._end_loop()
 
     def _end_loop(self) -> None:

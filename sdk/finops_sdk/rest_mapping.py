@@ -59,7 +59,8 @@ def to_http(method: Method, request: Message) -> HttpCall:
 def from_http(method: Method, content_type: str, body: bytes) -> Message:
     """Returns the message that an HTTP answer carries. Raises ValueError when it is not one."""
     if method.response_class is httpbody_pb2.HttpBody:
-        return method.response_class(content_type=content_type, data=body)
+        file: Message = httpbody_pb2.HttpBody(content_type=content_type, data=body)
+        return file
     return parse_message(method, json.loads(body))
 
 

@@ -1,0 +1,81 @@
+"""`finops audit`: who changed what, and whether the log is as it was written."""
+
+from __future__ import annotations
+
+import typer
+from finops.audit.v1.audit_model_pb2 import AuditEntry
+from finops.audit.v1.audit_service_pb2 import ListAuditEntriesRequest, VerifyAuditChainRequest
+from finops_sdk import pages
+
+from cli.connection import open_connection
+from cli.errors import CommandError
+from cli.options import (
+    DEFAULT_DATA_DIR,
+    DataDir,
+    Filter,
+    Limit,
+    OutputFormat,
+    Tenant,
+    Url,
+)
+from cli.output import Format, Output
+from cli.times import utc_text
+
+app = typer.Typer(help="Reads and verifies the audit log.", no_args_is_help=True)
+_PAGE_SIZE = 1000
+_VERIFY_SECONDS = 600.0
+
+
+@app.command()
+def verify(
+    *,
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: OutputFormat = Format.TABLE,
+) -> None:
+    """Recomputes the tenant's hash chain; exits with 1 and names the first changed entry."""
+    with open_connection(data_dir, url, tenant) as connection:
+        answer = connection.client.audit.VerifyAuditChain(
+            VerifyAuditChainRequest(tenant_id=connection.tenant), timeout=_VERIFY_SECONDS
+        )
+    fields: dict[str, object] = {"is_intact": answer.is_intact, "entries": answer.entries}
+    if not answer.is_intact:
+        fields["first_broken_sequence"] = answer.first_broken_sequence
+        fields["finding"] = answer.finding
+    Output(form).record(fields)
+    if not answer.is_intact:
+        raise CommandError(
+            f"The audit log does not hold from entry {answer.first_broken_sequence} on: "
+            f"{answer.finding}"
+        )
+
+
+@app.command("list")
+def list_entries(
+    *,
+    filter_text: Filter = "",
+    limit: Limit = 50,
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: OutputFormat = Format.TABLE,
+) -> None:
+    """Lists changes, newest first."""
+    found: list[AuditEntry] = []
+    with open_connection(data_dir, url, tenant) as connection:
+        request = ListAuditEntriesRequest(
+            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
+        )
+        call = connection.client.asynchronous.audit.ListAuditEntries
+        for page in connection.client.iterate(pages(call, request)):
+            found.extend(page.entries)
+            if len(found) >= limit:
+                break
+    del found[limit:]
+    rows = [
+        (entry.sequence, utc_text(entry.create_time), entry.actor, entry.action, entry.resource)
+        for entry in found
+    ]
+    columns = ("sequence", "create_time", "actor", "action", "resource")
+    Output(form).rows(columns, rows, content=found)

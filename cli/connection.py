@@ -1,0 +1,86 @@
+"""Finds the stack a command speaks to, and how it proves who it is."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from finops_sdk import Client
+
+from cli.errors import Denied, UsageError
+from cli.stack.keys import load_keys
+from cli.stack.state import running_state
+from cli.tokens import sign_token
+from services.kernel.clock import SystemClock
+
+ALL_TENANTS = "*"
+_LIFE = timedelta(minutes=5)  # each call signs a new one
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open client and the tenant that requests name; empty for the token's own."""
+
+    client: Client
+    tenant: str
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+
+def user_name() -> str:
+    """Returns the name of the person at the terminal."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without an account, as in containers
+        return f"uid-{os.getuid()}"
+
+
+def open_connection(data_dir: Path, url: str, tenant: str) -> Connection:
+    """Opens a client: over REST or gRPC to `url`, else over gRPC to the local stack.
+
+    Raises Unreachable when no stack runs here, Denied without a token, UsageError without a tenant.
+    """
+    if url:
+        token = os.environ.get("FINOPS_TOKEN", "")
+        if not token:
+            raise Denied(
+                f"FINOPS_TOKEN is not set; put a token or an API key for {url} into it "
+                "(`finops token` makes one on the machine of the stack)"
+            )
+        try:
+            return Connection(Client(url, token), tenant)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    state = running_state(data_dir)
+    chosen = tenant or state.demo_tenant
+    if not chosen:
+        raise UsageError("Say which tenant: --tenant NAME, or FINOPS_TENANT")
+    return Connection(Client(state.targets, local_token(data_dir, chosen)), chosen)
+
+
+def local_token(data_dir: Path, tenant: str) -> Callable[[], str]:
+    """Returns what signs a short token for whoever may read the stack's secrets."""
+    keys = load_keys(data_dir)
+    if keys is None:
+        raise Denied(
+            f"The secrets of the stack in {data_dir} are missing; run `finops up` as its owner"
+        )
+    is_for_all = tenant == ALL_TENANTS
+    clock = SystemClock()
+    return lambda: sign_token(
+        keys,
+        tenant="platform" if is_for_all else tenant,
+        subject=f"cli:{user_name()}",
+        roles=["platform_admin"] if is_for_all else ["org_admin"],
+        now=clock.now(),
+        life=_LIFE,
+    )

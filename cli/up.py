@@ -1,0 +1,87 @@
+"""`finops up`: runs the whole suite on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.connection import user_name
+from cli.options import DEFAULT_DATA_DIR, DataDir
+from cli.output import Output
+from cli.stack.detached import start_detached
+from cli.stack.keys import load_or_make_keys
+from cli.stack.services import describe
+from cli.stack.state import StackState, read_state
+from cli.stack.supervisor import Stack
+from cli.tokens import sign_token
+from services.kernel.clock import SystemClock
+
+app = typer.Typer()
+_TOKEN_LIFE = timedelta(days=1)
+
+
+@app.command()
+def up(
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=1, max=65535, help="Port of the gateway. [default: 8080, or a free one]"
+        ),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo/--no-demo", help="Load the demo company, once.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when it is up; `finops down` ends it.")
+    ] = False,
+) -> None:
+    """Runs PostgreSQL, Redis, every service and the gateway until Ctrl-C.
+
+    FINOPS_DATABASE_URL and FINOPS_REDIS_URL name servers to use instead of the embedded ones.
+    """
+    output = Output()
+    if detach:
+        arguments = ["--data-dir", str(data_dir), "--demo" if demo else "--no-demo"]
+        arguments += ["--port", str(port)] if port else []
+        start_detached(data_dir, arguments, output.note)
+        show_addresses(data_dir, read_state(data_dir), output)
+        return
+    stack = Stack(data_dir, report=output.note, port=port)
+
+    async def on_ready(state: StackState) -> None:
+        show_addresses(data_dir, state, output)
+        sys.stdout.flush()
+
+    asyncio.run(stack.run(on_ready))
+
+
+def show_addresses(data_dir: Path, state: StackState, output: Output) -> None:
+    """Shows where the suite is and a token to try it with."""
+    fields: dict[str, object] = {
+        "REST": state.rest_url,
+        "API documentation": f"{state.rest_url}/docs",
+    }
+    for name, target in state.targets.items():
+        fields[f"gRPC {name}"] = f"{target}  {describe(name)}"
+    fields["logs"] = data_dir / "logs"
+    tenant = state.demo_tenant
+    if tenant:
+        fields["demo tenant"] = tenant
+        fields["token"] = sign_token(
+            load_or_make_keys(data_dir),
+            tenant=tenant,
+            subject=user_name(),
+            roles=["org_admin"],
+            now=SystemClock().now(),
+            life=_TOKEN_LIFE,
+        )
+    else:
+        fields["token"] = f"finops token --data-dir {data_dir} --tenant NAME"
+    output.record(fields)

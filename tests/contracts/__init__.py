@@ -1,0 +1,1 @@
+"""What every contract of the suite keeps to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.kernel.database_errors import TransactionConflict
-from services.kernel.errors import FailedPrecondition, NotFound
+from services.kernel.errors import FailedPrecondition, InvalidArgument, NotFound
 
 
 class BatchRaced(TransactionConflict):
@@ -28,3 +28,15 @@ class TimeZoneInUse(FailedPrecondition):
     """A tenant's time zone can change only before its first usage is recorded."""
 
     reason = "TIME_ZONE_IN_USE"
+
+
+class TooManyGroups(InvalidArgument):
+    """The question has more groups than one answer holds; narrow its period, filter or grouping."""
+
+    reason = "TOO_MANY_GROUPS"
+
+
+class BatchSize(InvalidArgument):
+    """A batch has 1 to 10,000 events; split it."""
+
+    reason = "BATCH_SIZE"

@@ -11,9 +11,16 @@ from finops.usage.v1 import usage_model_pb2, usage_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.kernel.validation import violations_of
+from services.usage.convert.validity import (
+    is_plainly_valid,
+    remember_valid,
+    semantic_violations,
+)
 from services.usage.domain.event import Attributes, Costs, Outcome, UsageEvent
 from services.usage.domain.recording import Problem, Receipt, Verdict
+from services.usage.errors import BatchSize
 
+EVENTS_MAX = 10_000  # one request; the contract's bound
 _OUTCOMES = (Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.FAILED, Outcome.PENDING)
 
 
@@ -25,35 +32,32 @@ class Inbox(NamedTuple):
     problems: list[Problem]
 
 
-def to_inbox(messages: Sequence[usage_model_pb2.UsageEvent]) -> Inbox:
-    """Validates and converts each event by itself. A tenant "" is the request's."""
+def to_inbox(messages: Sequence[usage_model_pb2.UsageEvent], tenant_id: str) -> Inbox:
+    """Validates and converts each event by itself.
+
+    tenant_id: the request's, for events that name none. Raises BatchSize.
+    """
+    if not 0 < len(messages) <= EVENTS_MAX:
+        raise BatchSize(events=len(messages), events_max=EVENTS_MAX)
     by_tenant: dict[str, tuple[list[int], list[UsageEvent]]] = {}
     problems: list[Problem] = []
     for index, message in enumerate(messages):
-        violations = violations_of(message) or semantic_violations(message)
-        if violations:
-            problems.extend(Problem(index, field, text) for field, text in violations)
-            continue
-        positions, events = by_tenant.setdefault(message.tenant_id, ([], []))
+        try:
+            event = to_event(message)
+            is_valid = is_plainly_valid(message, event)
+        except (ArithmeticError, ValueError, OSError, IndexError):
+            is_valid = False
+        if not is_valid:
+            violations = violations_of(message) or semantic_violations(message)
+            if violations:
+                problems.extend(Problem(index, field, text) for field, text in violations)
+                continue
+            event = to_event(message)
+            remember_valid(event.attributes)
+        positions, events = by_tenant.setdefault(message.tenant_id or tenant_id, ([], []))
         positions.append(index)
-        events.append(to_event(message))
+        events.append(event)
     return Inbox(len(messages), by_tenant, problems)
-
-
-def semantic_violations(message: usage_model_pb2.UsageEvent) -> list[tuple[str, str]]:
-    """Returns what no rule on a single field can say."""
-    found = []
-    if message.HasField("end_time"):
-        start, end = message.start_time, message.end_time
-        if (end.seconds, end.nanos) < (start.seconds, start.nanos):
-            found.append(("end_time", "must not be before start_time"))
-    if message.quantity.startswith("-") and not message.HasField("cost"):
-        found.append(("quantity", "must be zero or more unless the event brings its cost"))
-    if len(message.components) > 1:
-        meters = [component.meter for component in message.components]
-        if len(set(meters)) < len(meters):
-            found.append(("components", "must name each meter once"))
-    return found
 
 
 def to_event(message: usage_model_pb2.UsageEvent) -> UsageEvent:
@@ -114,12 +118,12 @@ def to_instant(timestamp: Timestamp) -> datetime:
 
 
 def from_receipts(
-    inbox: Inbox, receipts: Iterable[tuple[Sequence[int], Receipt]]
+    inbox: Inbox, receipts: Iterable[Receipt]
 ) -> tuple[list[int], list[usage_model_pb2.RecordProblem]]:
     """Puts the answers of each tenant's events, and the invalid ones, back in request order."""
     statuses = [int(Verdict.INVALID)] * inbox.size
     problems = list(inbox.problems)
-    for positions, receipt in receipts:
+    for (positions, _), receipt in zip(inbox.by_tenant.values(), receipts, strict=True):
         if len(positions) == inbox.size:
             statuses = [int(verdict) for verdict in receipt.verdicts]
         else:

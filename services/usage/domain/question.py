@@ -190,3 +190,24 @@ def _ceiling(instant: datetime, granularity: Granularity, tz: ZoneInfo) -> datet
 
 def _periods(*edges: tuple[datetime, datetime]) -> tuple[Period, ...]:
     return tuple(Period(start, end) for start, end in edges if start < end)
+
+
+def bucket_starts(period: Period, granularity: Granularity, tz: ZoneInfo) -> list[datetime]:
+    """Returns the first instant of every bucket that the period touches; none for a total."""
+    starts: list[datetime] = []
+    if granularity is Granularity.TOTAL:
+        return starts
+    at = floor(period.start, granularity, tz)
+    while at < period.end:
+        starts.append(at)
+        at = _next_bucket(at, granularity, tz)
+    return starts
+
+
+def _next_bucket(at: datetime, granularity: Granularity, tz: ZoneInfo) -> datetime:
+    if granularity is Granularity.HOUR:
+        return floor(at + timedelta(hours=1), granularity, tz)
+    # One step beyond the longest bucket's length lands inside the next one, never beyond it.
+    days = {Granularity.DAY: 1, Granularity.WEEK: 7, Granularity.MONTH: 31}[granularity]
+    beyond = at.astimezone(tz).date() + timedelta(days=days)
+    return floor(day_start(beyond, tz), granularity, tz)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.kernel.period import Granularity, floor
-from services.usage.domain.event import Attributes, UsageEvent
+from services.usage.domain.event import Attributes, Outcome, UsageEvent
 
 _QUARTER_SECONDS = 900  # every zone's offset is a multiple of 15 minutes
 _HOURS_KEPT = 50_000  # a year and a half of quarters; about 5 MB
@@ -59,13 +59,20 @@ def payload_digest(event: UsageEvent, attributes: bytes) -> bytes:
     count as written: 1.0 and 1.00 differ.
     """
     end = "" if event.end_at is event.start_at else event.end_at.isoformat()
-    details = event[6:]
-    rest = "" if details == _NO_DETAILS else repr(details)
-    text = f"{event.start_at.isoformat()}|{end}|{event.quantity}|{rest}"
+    text = f"{event.start_at.isoformat()}|{end}|{event.quantity}|{event.components or ''}"
+    cost = event.cost
+    if cost is not None:
+        others = (
+            "" if cost[1] is cost[2] is cost[3] is cost[0] else f"{cost[1]}|{cost[2]}|{cost[3]}"
+        )
+        text = f"{text}|{cost[0]}|{others}"
+    rest = event[8:]
+    if rest != _NO_REST:
+        text = f"{text}|{rest}"
     return hashlib.blake2b(text.encode(), digest_size=16, key=attributes).digest()
 
 
-_NO_DETAILS = tuple(UsageEvent._field_defaults.values())
+_NO_REST = (Outcome.SUCCEEDED, "", 0, None, None, None)
 
 
 class HourClock:

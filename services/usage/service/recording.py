@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from opentelemetry import metrics
 
 from services.kernel.database import Database, Transaction
 from services.kernel.errors import Error
+from services.kernel.feed import current_traceparent
 from services.kernel.money import format_decimal
 from services.usage.domain.event import Costs, UsageEvent
 from services.usage.domain.rating import Rating, metered_quantities, rate
@@ -50,6 +51,23 @@ class Recorder:
         self._database = database
         self._contexts = contexts
         self._months: set[date] = set()
+
+    async def record_usage(
+        self,
+        by_tenant: Mapping[str, tuple[Sequence[int], Sequence[UsageEvent]]],
+        as_tenant: Callable[[str], str],
+    ) -> list[Receipt]:
+        """Records the events of each tenant named, and answers in the same order.
+
+        as_tenant: says which tenant a name acts on, or refuses; nothing is stored before all are
+        allowed.
+        """
+        allowed = [(as_tenant(named), events) for named, (_, events) in by_tenant.items()]
+        traceparent = current_traceparent()
+        return [
+            await self.record(tenant_id, events, traceparent=traceparent)
+            for tenant_id, events in allowed
+        ]
 
     async def record(
         self, tenant_id: str, events: Sequence[UsageEvent], *, traceparent: str | None = None

@@ -51,7 +51,8 @@ class TenantContext:
         self.tenant_id = tenant_id
         self.settings = settings
         self.index = index
-        self.hours = HourClock(zone(settings.time_zone))
+        self.tz = zone(settings.time_zone)
+        self.hours = HourClock(self.tz)
         self.resolutions: dict[Attributes, list[Resolution]] = {}
         self.rate_plan_ids: dict[str, int] = {}
         self.checked_at = time.monotonic()

@@ -1,0 +1,1 @@
+"""The usage service's RPCs: convert, call, convert."""

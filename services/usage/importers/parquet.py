@@ -1,0 +1,101 @@
+"""Reads Parquet as the text a CSV export of the same table would hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from services.usage.importers.rows import RowProblem, UnreadableImportFile
+from services.usage.importers.values import rounded_to_scale
+
+_MAGIC = b"PAR1"
+_BATCH_ROWS = 2048  # of a hundred columns of text: about 10 MB
+
+
+def is_parquet(path: Path) -> bool:
+    """Tells by the first bytes."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """Returns the names of the top-level columns. Raises UnreadableImportFile."""
+    try:
+        with pq.ParquetFile(path) as file:
+            return list(file.schema_arrow.names)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(error) from error
+
+
+def parquet_rows(path: Path) -> Iterator[tuple[int, Sequence[str] | RowProblem]]:
+    """Yields record numbers from 1 and cells, with one blank cell after the last."""
+    rows_before = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+                blank = [""] * batch.num_rows
+                texts = [_texts(column) for column in batch.columns]
+                for number, cells in enumerate(zip(*texts, blank, strict=True), 1):
+                    yield rows_before + number, cells
+                rows_before += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> UnreadableImportFile:
+    return UnreadableImportFile(f"the Parquet file cannot be read; export it again: {error}")
+
+
+def _texts(column: pa.Array) -> list[str]:
+    """Returns a column as text, "" for null."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _texts(column.dictionary_decode())
+    if pa.types.is_timestamp(kind):
+        # Python's datetime ends at the microsecond; what is below is cut off, as in text.
+        column = column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
+    elif pa.types.is_floating(kind):
+        # Python's float has 64 bits; a narrower one keeps its shortest text only before that.
+        return [_float_text(value.as_py(), str(value)) for value in column]
+    return ["" if value is None else _text(value) for value in column.to_pylist()]
+
+
+def _text(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case Decimal():
+            return format(value, "f")
+        case list() | dict():
+            return json.dumps(_tag_object(value), ensure_ascii=False)
+        case bytes():
+            return value.decode(errors="surrogateescape")
+    return str(value)
+
+
+def _float_text(value: float | None, shortest: str) -> str:
+    """Returns the shortest decimal that reads back as this float, at most 18 digits."""
+    if value is None:
+        return ""
+    if value - value != 0:  # NaN and the infinities: no number for whoever reads the cell
+        return shortest
+    return format(rounded_to_scale(Decimal(shortest)), "f")
+
+
+def _tag_object(value: Any) -> Any:
+    """Returns tags as a JSON object, which Parquet holds as a map, a struct or a list of pairs."""
+    if isinstance(value, dict):
+        return {key: item for key, item in value.items() if item is not None}
+    if all(isinstance(item, tuple) for item in value):
+        return dict(value)
+    if all(isinstance(item, dict) and item.keys() == {"key", "value"} for item in value):
+        return {item["key"]: item["value"] for item in value}
+    return value

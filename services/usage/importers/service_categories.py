@@ -1,0 +1,153 @@
+"""FOCUS service categories of the services that bills name in their own way.
+
+Only what a provider's own FOCUS export says about a service; a service that is not listed is
+`Other`, as FOCUS has it where no category fits.
+"""
+
+from __future__ import annotations
+
+OTHER = "Other"
+_AI = "AI and Machine Learning"
+_GOVERNANCE = "Management and Governance"
+_IOT = "Internet of Things"
+
+# By product code of the Cost and Usage Report, in lower case.
+AWS_CATEGORIES = {
+    "amazonapigateway": "Integration",
+    "amazonappstream": "Business Applications",
+    "amazonathena": "Analytics",
+    "amazonbedrock": _AI,
+    "amazoncloudfront": "Networking",
+    "amazoncloudwatch": _GOVERNANCE,
+    "amazoncognito": "Identity",
+    "amazonconnect": "Business Applications",
+    "amazondocdb": "Databases",
+    "amazondynamodb": "Databases",
+    "amazonec2": "Compute",
+    "amazonecr": "Compute",
+    "amazonecs": "Compute",
+    "amazonefs": "Storage",
+    "amazoneks": "Compute",
+    "amazonelasticache": "Databases",
+    "amazones": "Analytics",
+    "amazonfsx": "Storage",
+    "amazonglacier": "Storage",
+    "amazonguardduty": "Security",
+    "amazonkinesis": "Analytics",
+    "amazonkinesisfirehose": "Analytics",
+    "amazonlightsail": "Compute",
+    "amazonmq": "Integration",
+    "amazonmsk": "Analytics",
+    "amazonneptune": "Databases",
+    "amazonquicksight": "Analytics",
+    "amazonrds": "Databases",
+    "amazonredshift": "Analytics",
+    "amazonroute53": "Networking",
+    "amazons3": "Storage",
+    "amazonsagemaker": _AI,
+    "amazonses": "Business Applications",
+    "amazonsns": "Integration",
+    "amazonstates": "Integration",
+    "amazonvpc": "Networking",
+    "amazonworkspaces": "Business Applications",
+    "awsappsync": "Integration",
+    "awsbackup": "Storage",
+    "awscloudshell": "Developer Tools",
+    "awscloudtrail": _GOVERNANCE,
+    "awscodepipeline": "Developer Tools",
+    "awsconfig": _GOVERNANCE,
+    "awsdatatransfer": "Networking",
+    "awsdirectconnect": "Networking",
+    "awselb": "Networking",
+    "awsevents": "Integration",
+    "awsglue": "Analytics",
+    "awsiot": _IOT,
+    "awskms": "Security",
+    "awslambda": "Compute",
+    "awsmigrationhubrefactorspaces": "Migration",
+    "awsqueueservice": "Integration",
+    "awssecretsmanager": "Security",
+    "awssecurityhub": "Security",
+    "awssystemsmanager": _GOVERNANCE,
+    "awswaf": "Security",
+    "awsxray": "Developer Tools",
+    "codebuild": "Developer Tools",
+    "elasticmapreduce": "Analytics",
+}
+
+# By resource provider (ConsumedService), in lower case.
+AZURE_CATEGORIES = {
+    "microsoft.apimanagement": "Integration",
+    "microsoft.app": "Compute",
+    "microsoft.automation": _GOVERNANCE,
+    "microsoft.batch": "Compute",
+    "microsoft.cache": "Databases",
+    "microsoft.capacity": _GOVERNANCE,
+    "microsoft.cdn": "Networking",
+    "microsoft.cognitiveservices": _AI,
+    "microsoft.compute": "Compute",
+    "microsoft.containerinstance": "Compute",
+    "microsoft.containerregistry": "Compute",
+    "microsoft.containerservice": "Compute",
+    "microsoft.databricks": "Analytics",
+    "microsoft.datafactory": "Integration",
+    "microsoft.dbformysql": "Databases",
+    "microsoft.dbforpostgresql": "Databases",
+    "microsoft.devices": _IOT,
+    "microsoft.devtestlab": "Developer Tools",
+    "microsoft.documentdb": "Databases",
+    "microsoft.eventgrid": "Integration",
+    "microsoft.eventhub": "Integration",
+    "microsoft.hdinsight": "Analytics",
+    "microsoft.insights": _GOVERNANCE,
+    "microsoft.keyvault": "Security",
+    "microsoft.kusto": "Analytics",
+    "microsoft.logic": "Integration",
+    "microsoft.machinelearningservices": _AI,
+    "microsoft.netapp": "Storage",
+    "microsoft.network": "Networking",
+    "microsoft.operationalinsights": _GOVERNANCE,
+    "microsoft.purview": _GOVERNANCE,
+    "microsoft.recoveryservices": "Storage",
+    "microsoft.search": "Analytics",
+    "microsoft.security": "Security",
+    "microsoft.servicebus": "Integration",
+    "microsoft.signalrservice": "Web",
+    "microsoft.sql": "Databases",
+    "microsoft.storage": "Storage",
+    "microsoft.streamanalytics": "Analytics",
+    "microsoft.synapse": "Analytics",
+    "microsoft.web": "Web",
+}
+
+# By service of the cost report, in lower case.
+OCI_CATEGORIES = {
+    "adw": "Databases",
+    "analytics": "Analytics",
+    "api_gateway": "Integration",
+    "atp": "Databases",
+    "block_storage": "Storage",
+    "compute": "Compute",
+    "database": "Databases",
+    "email_delivery": "Business Applications",
+    "file_storage": "Storage",
+    "functions": "Compute",
+    "generative_ai": _AI,
+    "integration": "Integration",
+    "key_management": "Security",
+    "load_balancer": "Networking",
+    "logging": _GOVERNANCE,
+    "mysql": "Databases",
+    "network": "Networking",
+    "notifications": "Integration",
+    "objectstore": "Storage",
+    "oke": "Compute",
+    "oracle_streaming_service": "Integration",
+    "telemetry": _GOVERNANCE,
+    "waf": "Security",
+}
+
+
+def service_category(service: str, categories: dict[str, str]) -> str:
+    """Returns the category of a service, `Other` where it is not listed."""
+    return categories.get(service.lower(), OTHER)

@@ -247,3 +247,22 @@ def job_settings(schema: str) -> DBSettings:
 def _create_jobs(op: Operations, schema: str) -> None:
     environment = QueryBuilderEnvironment(job_settings(schema))
     run_script(op, environment.build_install_query(create_schema=False))
+    names = environment.qualified
+    role = service_role(schema)
+    run_script(
+        op,
+        f"""
+        -- Which ticks of which schedule were queued, so that of many workers one does it.
+        CREATE TABLE {schema}.job_tick (
+            schedule text NOT NULL,
+            tick_at timestamptz NOT NULL,
+            PRIMARY KEY (schedule, tick_at)
+        );
+        -- A job may be any tenant's: the service's role adds jobs and reads no payload.
+        REVOKE ALL ON {names.queue_table}, {names.queue_table_log}, {names.statistics_table},
+            {names.schedules_table}, {schema}.job_tick FROM {role};
+        GRANT INSERT, SELECT (id, entrypoint, priority, dedupe_key, status)
+            ON {names.queue_table} TO {role};
+        GRANT INSERT ON {names.queue_table_log} TO {role};
+        """,
+    )

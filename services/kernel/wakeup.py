@@ -33,6 +33,7 @@ class WakeUps:
         """Takes what opens the connection; it is opened with the first use."""
         self._connect = connect
         self._waiting: dict[str, dict[asyncio.Event, str]] = defaultdict(dict)
+        self._listeners: dict[str, set[Callable[[str], None]]] = defaultdict(set)
         self._announced: dict[str, set[str]] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -52,6 +53,21 @@ class WakeUps:
             del self._waiting[channel][event]
             if not self._waiting[channel]:
                 del self._waiting[channel]
+
+    @contextmanager
+    def listening(self, channel: str, callback: Callable[[str], None]) -> Iterator[None]:
+        """Calls back with the payload of each notification on the channel, as far as none is lost.
+
+        For channels that others announce in their own words.
+        """
+        self._listeners[channel].add(callback)
+        self._work()
+        try:
+            yield
+        finally:
+            self._listeners[channel].discard(callback)
+            if not self._listeners[channel]:
+                del self._listeners[channel]
 
     def announce(self, channel: str, tenant_id: str = EVERYBODY) -> None:
         """Wakes this process at once, and the others within milliseconds."""
@@ -99,7 +115,7 @@ class WakeUps:
         driver.add_termination_listener(lambda _: self._changed.set())
         while not driver.is_closed():
             self._changed.clear()
-            wanted = set(self._waiting)
+            wanted = {*self._waiting, *self._listeners}
             for channel in wanted - listening:
                 await driver.add_listener(channel, self._received)
                 self._wake(channel, EVERYBODY)  # for what happened before it was listened to
@@ -123,6 +139,8 @@ class WakeUps:
 
     def _received(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
         self._wake(channel, str(payload))
+        for callback in tuple(self._listeners.get(channel, ())):
+            callback(str(payload))
 
     def _wake(self, channel: str, tenant_id: str) -> None:
         for event, wanted in self._waiting.get(channel, {}).items():

@@ -25,8 +25,13 @@ def validation_descriptors() -> bytes:
 
     The protovalidate wheel ships the descriptor and not the .proto file, so protoc gets that.
     """
-    from google.protobuf import descriptor_pb2, descriptor_pool
-    from google.protobuf import duration_pb2, field_mask_pb2, timestamp_pb2
+    from google.protobuf import (
+        descriptor_pb2,
+        descriptor_pool,
+        duration_pb2,
+        field_mask_pb2,
+        timestamp_pb2,
+    )
     from protovalidate._gen.buf.validate import validate_pb
 
     validate = descriptor_pb2.FileDescriptorProto.FromString(validate_pb._DESC.proto.to_binary())
@@ -103,6 +108,7 @@ class GenerateProtos(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Generates the stubs for a wheel and for an editable install alike."""
+        del version, build_data
         generate()
 
 

@@ -1,0 +1,1 @@
+"""What developers run beside the suite itself: `python -m tools.<name>`."""

@@ -26,7 +26,7 @@ _FIRST_PRINTABLE = 0x20
 _NANOS = 1_000_000_000
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-_DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,18})?", re.ASCII)
+_POSITIVE = re.compile(r"\d{1,20}(\.\d{1,18})?", re.ASCII)
 _valid_attributes: set[Attributes] = set()
 
 
@@ -58,7 +58,7 @@ def is_plainly_valid(message: usage_model_pb2.UsageEvent, event: UsageEvent) -> 
 def _is_plain_decimal(text: str) -> bool:
     if text.isdecimal() and text.isascii():
         return len(text) <= INTEGER_DIGITS_MAX
-    return _DECIMAL.fullmatch(text) is not None
+    return _POSITIVE.fullmatch(text) is not None
 
 
 def _is_plain_cost(cost: usage_model_pb2.UsageCost) -> bool:

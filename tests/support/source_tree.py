@@ -63,7 +63,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         return
     for path in folder.iterdir():
-        hidden = path.name.startswith(".") and path.name not in (".gitignore", ".github")
+        hidden = path.name.startswith(".") and path.name not in (".ci", ".github", ".gitignore")
         if hidden or path.name in IGNORED or path.name.endswith(".egg-info"):
             continue
         if path.is_dir():

@@ -64,7 +64,7 @@ def test_a_field_shows_its_rules_and_comment_in_one_row() -> None:
     text = apidocs.render([small_contract()])
 
     assert (
-        "| `minutes` | int32 | required<br>minutes is even<br>`int32.gte = 1` "
+        "| `minutes` | int32 | required<br>`int32.gte = 1`<br>minutes is even "
         r"| How long \| it draws, in minutes. |"
     ) in text
 

@@ -54,12 +54,12 @@ def cost(prices: PriceIndex, model: str, *tokens: int, **of: Any) -> Decimal:
 
 
 def snapshot(version: str) -> PriceIndex:
-    path = shared_path("data", "llm_prices", LITELLM.format(version))
+    path = shared_path("llm_prices", LITELLM.format(version))
     return index(litellm.load(path.read_bytes(), BOOK))
 
 
 def rows(name: str) -> Iterator[dict[str, str]]:
-    with gzip.open(shared_path("data", "llm_usage", name), "rt") as lines:
+    with gzip.open(shared_path("llm_usage", name), "rt") as lines:
         yield from csv.DictReader(lines)
 
 
@@ -78,9 +78,7 @@ def rows(name: str) -> Iterator[dict[str, str]]:
     ],
 )
 def test_a_real_trace_costs_what_the_snapshot_says(version: str, model: str, key: str) -> None:
-    expected = json.loads(
-        shared_path("data", "llm_usage", "expected_azure_llm_2023_code.json").read_text()
-    )
+    expected = json.loads(shared_path("llm_usage", "expected_azure_llm_2023_code.json").read_text())
     priced = plan(snapshot(version), model, meters=("input_token", "output_token"))
 
     total = sum(
@@ -96,9 +94,7 @@ def test_a_real_trace_costs_what_the_snapshot_says(version: str, model: str, key
 
 def test_cached_tokens_have_their_own_price() -> None:
     expected = json.loads(
-        shared_path(
-            "data", "llm_usage", "expected_mooncake_conversation_first_half.json"
-        ).read_text()
+        shared_path("llm_usage", "expected_mooncake_conversation_first_half.json").read_text()
     )
     priced = plan(snapshot("1.109.1"), "gpt-4o")
 
@@ -116,8 +112,7 @@ def test_cached_tokens_have_their_own_price() -> None:
 def test_two_snapshots_in_one_book_hold_one_after_the_other() -> None:
     change = datetime(2025, 9, 1, tzinfo=UTC)
     paths = [
-        shared_path("data", "llm_prices", LITELLM.format(version))
-        for version in ("1.72.0", "1.109.1")
+        shared_path("llm_prices", LITELLM.format(version)) for version in ("1.72.0", "1.109.1")
     ]
     old = litellm.load(paths[0].read_bytes(), BOOK, end_at=change)
     new = litellm.load(paths[1].read_bytes(), BOOK, start_at=change)

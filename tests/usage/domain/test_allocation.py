@@ -185,7 +185,7 @@ def test_a_result_beyond_its_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_a_shared_bill_is_split_over_real_tenants_to_the_last_digit() -> None:
     tables = [
         pq.read_table(
-            shared_path("data", "llm_tenants", f"servegen_language_m_small_{name}.parquet")
+            shared_path("llm_tenants", f"servegen_language_m_small_{name}.parquet")
         ).to_pylist()
         for name in ("rates", "tokens")
     ]

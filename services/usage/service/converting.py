@@ -7,8 +7,7 @@ from datetime import date
 
 from services.kernel.money import EXACT
 from services.usage.domain.answer import AppliedRate
-from services.usage.domain.rate_plan import round_cost
-from services.usage.exchange import ExchangeRates
+from services.usage.exchange import ExchangeRate, ExchangeRates
 from services.usage.store.costs import CostCell
 
 
@@ -17,25 +16,26 @@ def convert_cells(
 ) -> tuple[list[CostCell], list[AppliedRate]]:
     """Folds currencies and days into one currency, and returns the rates that were applied.
 
-    cells: cut by local day. Each cost is rounded once, to 18 digits. Raises MissingRate.
+    cells: cut by local day. The cost of each group, day and currency is rounded once, to 18 digits.
+    Raises MissingRate.
     """
     folded: dict[tuple[tuple[str, ...], object], CostCell] = {}
-    applied: dict[tuple[str, date], AppliedRate] = {}
+    applied: dict[tuple[str, date], ExchangeRate] = {}
     for cell in cells:
         cost, usage_date = cell.cost, cell.usage_date
         if cell.currency_code != currency_code and usage_date is not None:
             key = (cell.currency_code, usage_date)
             if key not in applied:
-                found = rates.rate(cell.currency_code, currency_code, usage_date)
-                applied[key] = AppliedRate(
-                    cell.currency_code, currency_code, usage_date, found.rate_date, found.rate
-                )
-            cost = EXACT.multiply(cost, applied[key].rate)
+                applied[key] = rates.rate(cell.currency_code, currency_code, usage_date)
+            cost = applied[key].convert(cost)
         place = (cell.keys, cell.bucket)
         one = cell._replace(cost=cost, currency_code=currency_code, usage_date=None)
         folded[place] = add_cells(folded[place], one) if place in folded else one
-    rounded = [cell._replace(cost=round_cost(cell.cost)) for cell in folded.values()]
-    return rounded, [applied[key] for key in sorted(applied)]
+    shown = [
+        AppliedRate(code, currency_code, day, applied[code, day].rate_date, applied[code, day].rate)
+        for code, day in sorted(applied)
+    ]
+    return list(folded.values()), shown
 
 
 def add_cells(left: CostCell, right: CostCell) -> CostCell:

@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter
 
-from services.kernel.cache import Cache
+from services.kernel.cache import Cache, CacheKey
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
 from services.kernel.filter import parse_order
@@ -32,15 +32,13 @@ from services.usage.domain.question import (
 )
 from services.usage.errors import TooManyGroups
 from services.usage.exchange import ExchangeRates
-from services.usage.service.allocating import Allocator
 from services.usage.service.converting import convert_cells
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store import answers
 from services.usage.store.costs import CostCell, cost_cells
 
 CELLS_MAX = 200_000  # about 100 MB in this process; a question that needs more wants narrowing
-CACHED_GROUPS_MAX = 10_000  # about 2 MB in Redis
-CACHE_SECONDS = 900
+CACHE_TIME = timedelta(minutes=15)
 _answers = TypeAdapter(CostAnswer)
 
 
@@ -73,7 +71,6 @@ class CostQueries:
         self._clock = clock
         self._rates = rates
         self._contexts = contexts
-        self._allocator = Allocator()
 
     async def frame(self, tenant_id: str) -> tuple[ZoneInfo, datetime]:
         """Returns the tenant's zone and the present instant, which defaults are filled in from."""
@@ -97,23 +94,22 @@ class CostQueries:
     async def answer(self, question: CostQuestion) -> CostAnswer:
         """Returns the whole answer, from the cache where nothing has changed since.
 
-        The key holds the tenant's last change, so a cached answer is never stale.
+        The key holds the state of the tenant's cost, so a cached answer is never stale; one that
+        was computed a moment after its key was read is newer than asked, never older.
         """
         async with self._database.read(question.tenant_id) as tx:
             version = await answers.version(tx, question.tenant_id)
-        key = f"costs:{question.tenant_id}:{_question_digest(question, version.text)}"
-        cached = await self._cache.get(key)
-        if cached is not None:
-            return _answers.validate_json(cached)
-        async with self._database.read(question.tenant_id) as tx:
-            version = await answers.version(tx, question.tenant_id)
-            answer = await self._compute(tx, question, version.position)
-        if len(answer.groups) <= CACHED_GROUPS_MAX:
-            key = f"costs:{question.tenant_id}:{_question_digest(question, version.text)}"
-            await self._cache.put(key, _answers.dump_json(answer), CACHE_SECONDS)
-        return answer
 
-    async def _compute(self, tx: Transaction, question: CostQuestion, position: str) -> CostAnswer:
+        async def compute() -> bytes:
+            async with self._database.read(question.tenant_id) as tx:
+                answer = await self._compute(tx, question)
+            return _answers.dump_json(answer)
+
+        key = CacheKey("costs", question.tenant_id, _question_digest(question, version.text))
+        return _answers.validate_json(await self._cache.get_or_compute(key, CACHE_TIME, compute))
+
+    async def _compute(self, tx: Transaction, question: CostQuestion) -> CostAnswer:
+        position = (await answers.version(tx, question.tenant_id)).position
         groups, rates = await self._groups(tx, question, question.group_by)
         overlaps = "manager" in question.group_by
         once = [name for name in question.group_by if name != "manager"]
@@ -148,19 +144,10 @@ class CostQueries:
     async def _groups(
         self, tx: Transaction, question: CostQuestion, group_by: Sequence[str]
     ) -> tuple[list[CostGroup], list[AppliedRate]]:
-        if question.is_allocated:
-            cells, rules = await self._allocator.allocated_cells(
-                tx, question, group_by, limit=CELLS_MAX + 1, by_date=bool(question.currency_code)
-            )
-        else:
-            rules = {}
-            cells = await cost_cells(
-                tx,
-                question,
-                group_by,
-                limit=CELLS_MAX + 1,
-                by_date=bool(question.currency_code),
-            )
+        rules: dict[tuple[str, ...], tuple[str, ...]] = {}
+        cells = await cost_cells(
+            tx, question, group_by, limit=CELLS_MAX + 1, by_date=bool(question.currency_code)
+        )
         if len(cells) > CELLS_MAX:
             raise TooManyGroups(groups_max=CELLS_MAX)
         rates: list[AppliedRate] = []

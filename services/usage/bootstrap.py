@@ -1,0 +1,55 @@
+"""Wires the usage service: read from top to bottom, it is all there is."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from finops.usage.v1 import usage_service_pb2_grpc
+
+from services.kernel import server
+from services.kernel.cache import Cache
+from services.kernel.clock import Clock, SystemClock
+from services.kernel.database import Database
+from services.kernel.pagination import PageTokens
+from services.usage.api.usage import UsageServicer
+from services.usage.exchange import ExchangeRates
+from services.usage.service.costs import CostQueries
+from services.usage.service.recording import Recorder
+from services.usage.service.tenant_context import TenantContexts
+from services.usage.settings import UsageSettings
+from services.usage.worker import workers
+
+SERVICE = "usage"
+
+
+async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
+    """Serves until it is told to stop. clock: a test's own."""
+    clock = clock or SystemClock()
+    database = Database.connect(
+        settings.database_url,
+        service=SERVICE,
+        read_url=settings.read_database_url,
+        worker_url=settings.worker_database_url,
+    )
+    cache = Cache.connect(settings.redis_url, service=SERVICE)
+    tokens = PageTokens(settings.page_token_secret)
+    contexts = TenantContexts(database)
+    usage = UsageServicer(
+        recorder=Recorder(database, contexts),
+        costs=CostQueries(
+            database,
+            cache,
+            tokens=tokens,
+            clock=clock,
+            rates=ExchangeRates(),
+            contexts=contexts,
+        ),
+    )
+    await server.serve(
+        name=SERVICE,
+        settings=settings,
+        servicers=[partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage)],
+        database=database,
+        workers=workers(database),
+        closing=[cache.close],
+    )

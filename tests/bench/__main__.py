@@ -1,0 +1,39 @@
+"""Runs benches: `python -m tests.bench [name,name]`, by the names of their figures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+from tests.bench.figures import Figure
+from tests.bench.ingest import bench_ingest
+from tests.bench.stack import BenchStack, running_stack
+
+BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
+    bench_ingest: (
+        "ingest_events_per_second",
+        "ingest_floor_ratio",
+        "visible_p99_seconds",
+        "usage_rss_mb",
+    ),
+}
+
+
+def main(wanted: set[str]) -> int:
+    """Runs each bench that gives a wanted figure, on a stack of its own; 2 for unknown names."""
+    known = {name for names in BENCHES.values() for name in names}
+    if wanted - known:
+        sys.stderr.write(f"unknown: {sorted(wanted - known)}; there are {sorted(known)}\n")
+        return 2
+    for bench, names in BENCHES.items():
+        if wanted and not wanted & set(names):
+            continue
+        with running_stack() as stack:
+            for figure in bench(stack):
+                if not wanted or figure.name in wanted:
+                    figure.show()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(set(filter(None, ",".join(sys.argv[1:]).split(",")))))

@@ -1,0 +1,74 @@
+"""A stack for one bench, as `finops up` starts it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from cli.stack.keys import load_or_make_keys
+from cli.stack.state import StackState, read_state
+from cli.tokens import sign_token
+from services.kernel.clock import SystemClock
+from services.kernel.migrate import service_role, service_url
+
+FINOPS = Path(sys.executable).with_name("finops")
+
+
+@dataclass(frozen=True, slots=True)
+class BenchStack:
+    """A running stack and how to reach it."""
+
+    data_dir: Path
+    state: StackState
+
+    @property
+    def usage_address(self) -> str:
+        """Where the usage service serves gRPC."""
+        return f"127.0.0.1:{self.state.processes['usage'].port}"
+
+    @property
+    def usage_pid(self) -> int:
+        """The usage service's process."""
+        return self.state.processes["usage"].pid
+
+    @property
+    def usage_database_url(self) -> str:
+        """The database as the usage service's own role."""
+        secret = load_or_make_keys(self.data_dir).role_secret
+        return service_url(self.state.database_url, service_role("usage"), secret)
+
+    def token(self, tenant: str) -> str:
+        """Returns a token of an organisation's admin."""
+        return sign_token(
+            load_or_make_keys(self.data_dir),
+            tenant=tenant,
+            subject="bench",
+            roles=["org_admin"],
+            now=SystemClock().now(),
+            life=timedelta(hours=6),
+        )
+
+
+@contextmanager
+def running_stack() -> Iterator[BenchStack]:
+    """Starts a stack on free ports, and removes it with its data afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="finops-bench-"))
+    data = ["--data-dir", str(folder)]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    up = [FINOPS, "up", "--no-demo", "--detach", "--port", port, *data]
+    subprocess.run(up, check=True, stdout=sys.stderr)
+    try:
+        yield BenchStack(folder, read_state(folder))
+    finally:
+        subprocess.run([FINOPS, "down", *data], check=True, stdout=sys.stderr)
+        shutil.rmtree(folder)

@@ -1,17 +1,25 @@
-"""Real input that lies beside the project and is never part of it."""
+"""Real input for the tests, which lies beside the repository and is not part of it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
+SHARED_VARIABLE = "FINOPS_SHARED_DATA"
+BESIDE = Path(__file__).parents[3] / "shared" / "data"
+
+
+def shared_folder() -> Path:
+    """Returns the folder of real input: FINOPS_SHARED_DATA, or `shared/data` by the repository."""
+    configured = os.environ.get(SHARED_VARIABLE)
+    return Path(configured) if configured else BESIDE
 
 
 def shared_path(*parts: str) -> Path:
-    """Returns the path of a shared file; skips the test, saying why, where it is not there."""
-    path = SHARED.joinpath(*parts)
+    """Returns a file or folder of the real input; skips the test when it is not there."""
+    path = shared_folder().joinpath(*parts)
     if not path.exists():
-        pytest.skip(f"needs {'/'.join(parts)} in {SHARED}, which is not on this machine")
+        pytest.skip(f"no real input {'/'.join(parts)}; name its folder in {SHARED_VARIABLE}")
     return path

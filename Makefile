@@ -11,7 +11,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 GENERATED := gen/finops/descriptors.binpb
-PROTOS := $(shell find protos)
+# Folders count too, so that a deleted contract is noticed; `protos` itself is a target's name.
+PROTOS := $(shell find protos -mindepth 1)
 
 help: ## Shows the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
@@ -19,8 +20,7 @@ help: ## Shows the targets
 
 setup: $(VENV)/.installed $(GENERATED) ## Makes .venv with everything in it, when something changed
 
-protos: ## Generates the Python code of the contracts anew
-	@$(MAKE) --no-print-directory setup
+protos: $(VENV)/.installed ## Generates the Python code of the contracts anew
 	$(BIN)/python hatch_build.py
 
 run: setup ## Starts the whole suite with the demo company; Ctrl-C ends it

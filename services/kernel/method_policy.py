@@ -36,6 +36,7 @@ class MethodPolicy:
     grants: frozenset[str]
     is_audited: bool
     is_idempotent: bool
+    validates_items: bool
     request_type: type[Message]
     response_type: type[Message]
 
@@ -81,6 +82,7 @@ def policy_of(method: str) -> MethodPolicy:
         grants=granting(permission),
         is_audited=options.audit,
         is_idempotent=options.idempotent,
+        validates_items=options.validates_items,
         request_type=message_factory.GetMessageClass(descriptor.input_type),
         response_type=message_factory.GetMessageClass(descriptor.output_type),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
+from secrets import token_bytes
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -58,6 +59,12 @@ class ServiceSettings(BaseSettings):
     otlp_endpoint: str | None = None
     trace_ratio: float = Field(default=1.0, ge=0, le=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def page_token_secret(self) -> bytes:
+        """What page tokens are signed with; without a secret, pages end with the process."""
+        secret = self.service_token_secret
+        return secret.get_secret_value().encode() if secret is not None else token_bytes(32)
 
     @field_validator("jwt_secret", "service_token_secret")
     @classmethod

@@ -10,6 +10,7 @@ from protovalidate import FieldPathPb, Validator, ViolationPb
 from services.kernel.errors import FieldViolations
 
 VIOLATIONS_MAX: Final = 50  # more tell a caller nothing, and a status has to fit its metadata
+KEY_LENGTH_MAX: Final = 64  # characters of a map key that a path shows; the key is the caller's own
 
 _validator: Final = Validator()
 
@@ -46,4 +47,4 @@ def _subscript(subscript: object) -> str:
     value = getattr(subscript, "value", "")
     if isinstance(value, bool):
         return f"[{str(value).lower()}]"
-    return f'["{value}"]' if isinstance(value, str) else f"[{value}]"
+    return f'["{value[:KEY_LENGTH_MAX]}"]' if isinstance(value, str) else f"[{value}]"

@@ -52,7 +52,8 @@ clean: ## Ends the stack and deletes everything that was made, the local databas
 
 $(VENV)/.python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; name it: make PYTHON=/path/to/python3"; exit 1; }
-	@$(PYTHON) -m venv --clear $(VENV) || { \
+	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		$(PYTHON) -m venv --clear $(VENV) || { \
 		echo "$(PYTHON) cannot make virtual environments; install its venv package (python3-venv)"; \
 		rm -rf $(VENV); exit 1; }
 	@touch $@

@@ -14,29 +14,33 @@ PUBLIC = "public"  # the permission of a method that needs no caller
 # What a person who reads costs and budgets needs; nothing of keys, the audit log or payments.
 _READ = (
     "costs.read usage.read directory.read tenants.read prices.read allocation.read budgets.read "
-    "spend.read alerts.read alert_policies.read channels.read recommendations.read savings.read "
-    "forecasts.read anomalies.read dashboards.read charts.read reports.read exports.read"
+    "spend.read alerts.read alert_policies.read channels.read recommendations.read forecasts.read "
+    "anomalies.read dashboards.read charts.read reports.read exports.read plans.read carbon.read "
+    "catalogues.read"
 )
 _ANALYZE = (
-    "usage.record usage.import anomalies.write recommendations.write reports.write "
-    "deliveries.read savings.simulate allocation.preview"
+    "usage.record usage.import anomalies.write recommendations.write recommendations.generate "
+    "reports.write exports.write deliveries.read"
 )
 _BUDGETS = "budgets.* spend.* alerts.* alert_policies.* channels.* deliveries.*"
+# What a customer does with its own bill. The platform is the seller: crediting, voiding, settling
+# by hand and reconciling with the provider are its alone, so that nobody can credit themselves.
 _BILLING = (
-    "billing.* invoices.* subscriptions.* payments.* payment_methods.* plans.read credits.* "
-    "prices.write allocation.write"
+    "billing.read billing.configure invoices.read invoices.pay subscriptions.* payments.read "
+    "payment_methods.* credits.read credit_notes.read accounts.* chargebacks.write providers.read "
+    "tax_rates.read prices.write allocation.write"
 )
 # Everything inside one tenant. Tenants themselves, pricing plans, archives, encryption keys and
 # what only services say to each other stay out.
 _ORGANIZATION = (
-    "usage.* costs.* directory.* prices.* allocation.* reports.* recommendations.* savings.* "
-    "anomalies.* forecasts.* dashboards.* charts.* exports.* api_keys.read api_keys.write "
-    "audit.read compliance.* retention.* records.read"
+    "usage.* costs.* directory.* prices.* allocation.* reports.* recommendations.* anomalies.* "
+    "forecasts.* dashboards.* charts.* exports.* catalogues.* detectors.* api_keys.read "
+    "api_keys.write audit.read compliance.* retention.* subjects.* records.read"
 )
 # Services read everything and do for each other what their contracts ask.
 _SERVICE = (
     "*.read usage.record spend.* notifications.send api_keys.look_up records.* keys.rotate "
-    "alerts.write anomalies.write billing.meter"
+    "alerts.write anomalies.write"
 )
 
 
@@ -83,6 +87,11 @@ def narrow(grants: frozenset[str], scopes: frozenset[str]) -> frozenset[str]:
         return grants
     met = (_meet(grant, scope) for grant in grants for scope in scopes)
     return frozenset(grant for grant in met if grant is not None)
+
+
+def beyond(grants: frozenset[str], wanted: Iterable[str]) -> list[str]:
+    """Returns those of the wanted grants that none of the grants includes, sorted."""
+    return sorted(grant for grant in wanted if all(_meet(held, grant) != grant for held in grants))
 
 
 def _meet(first: str, second: str) -> str | None:

@@ -106,8 +106,8 @@ class Database:
         """
         begin = _begin(f"ISOLATION LEVEL {isolation}", tenant_id, statement_timeout)
         call = current_call.get()
-        if call is not None and call.tenant_id == tenant_id:
-            return self._joined(call, begin)
+        if call is not None and call.joins(tenant_id):
+            return self._joined(call, self._api, begin, tenant_id=tenant_id)
         return self._transaction(self._api, begin, tenant_id=tenant_id)
 
     def read(
@@ -117,8 +117,9 @@ class Database:
         mode = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
         begin = _begin(mode, tenant_id, statement_timeout)
         call = current_call.get()
-        if call is not None and call.transaction is not None and call.tenant_id == tenant_id:
-            return self._joined(call, begin)  # to see what the call has changed so far
+        if call is not None and call.transaction is not None and call.joins(tenant_id):
+            # To see what the call has changed so far.
+            return self._joined(call, self._api, begin, tenant_id=tenant_id)
         return self._transaction(self._read, begin, tenant_id=tenant_id, read_only=True)
 
     def system_transaction(
@@ -129,6 +130,9 @@ class Database:
     ) -> AbstractAsyncContextManager[Transaction]:
         """Begins a transaction of the worker role, over every tenant's rows."""
         begin = _begin(f"ISOLATION LEVEL {isolation}", None, statement_timeout)
+        call = current_call.get()
+        if call is not None and call.joins(None):
+            return self._joined(call, self._worker, begin, tenant_id=None)
         return self._transaction(self._worker, begin, tenant_id=None)
 
     async def run(
@@ -172,7 +176,9 @@ class Database:
         await _finish(pool, tx, connection)
 
     @asynccontextmanager
-    async def _joined(self, call: Call, begin: str) -> AsyncIterator[Transaction]:
+    async def _joined(
+        self, call: Call, pool: Pool, begin: str, *, tenant_id: str | None
+    ) -> AsyncIterator[Transaction]:
         """Begins the call's transaction and leaves it open, or goes on in it."""
         _refuse_nesting()
         if call.transaction is not None:
@@ -180,26 +186,31 @@ class Database:
                 async with call.transaction.savepoint():
                     yield call.transaction
             return
-        connection, driver = await self._api.begin(begin)
-        tx = Transaction(connection, driver, tenant_id=call.tenant_id, read_only=False)
-        async with _block(self._api, tx, connection):
+        connection, driver = await pool.begin(begin)
+        tx = Transaction(connection, driver, tenant_id=tenant_id, read_only=False)
+        async with _block(pool, tx, connection):
             await call.claim(tx)
             yield tx
-        call.hold(tx, connection)
+        call.hold(pool, tx, connection)
+
+    def concluding(self, call: Call) -> AbstractAsyncContextManager[Transaction]:
+        """Goes on in the call's transaction to store its answer, or begins it over its tenant."""
+        tx = call.transaction
+        tenant_id = call.tenant_id if tx is None else tx.tenant_id
+        begin = "" if tx is not None else _begin("", tenant_id, None)
+        return self._joined(call, self._api, begin, tenant_id=tenant_id)
 
     async def complete(self, call: Call) -> None:
         """Commits what a call left open; as `transaction` at its block's end."""
         held = call.take()
         if held is not None:
-            tx, connection = held
-            await _finish(self._api, tx, connection)
+            await _finish(*held)
 
     async def abandon(self, call: Call) -> None:
         """Rolls back what a call left open."""
         held = call.take()
         if held is not None:
-            tx, connection = held
-            await _abandon(self._api, tx, connection)
+            await _abandon(*held)
 
     async def check(self) -> None:
         """Raises Unavailable unless the service's own role can query."""

@@ -69,7 +69,8 @@ async def answer_once(
     """Makes the call, or returns the answer of the same call before; one at a time per key.
 
     All transactions of the call over its tenant become one, which commits with the answer: what
-    fails leaves nothing, so that a repetition runs it again.
+    fails leaves nothing, so that a repetition runs it again. So do its system transactions, when
+    one of them makes its first change.
     Raises RequestIdReused when the key's earlier request differs, LockTimeout when an earlier one
     is still running after the database's lock timeout.
     """
@@ -81,7 +82,7 @@ async def answer_once(
     token = current_call.set(progress)
     try:
         answer = await call()
-        async with database.transaction(key.tenant_id) as tx:  # joins what the call left open
+        async with database.concluding(progress) as tx:
             await _store(tx, key, answer.SerializeToString())
     except _Answered as answered:
         await database.abandon(progress)

@@ -150,6 +150,39 @@ async def test_all_transactions_of_a_call_are_one(database: Database, tenant: st
     assert await notes(database, tenant) == ["first", "second"]
 
 
+async def test_a_change_over_all_tenants_takes_effect_once(database: Database, tenant: str) -> None:
+    calls: list[str] = []
+    other = f"{tenant}-other"
+
+    async def call() -> StringValue:
+        calls.append(f"note-{len(calls)}")
+        async with database.system_transaction() as tx:
+            await tx.driver.execute("INSERT INTO note VALUES ($1, $2, '')", other, calls[-1])
+        # One transaction with the claim and the answer: nobody sees it before they are stored.
+        assert await beside(notes(database, other)) == []
+        return StringValue(value=calls[-1])
+
+    first = await answer_once(database, key(tenant), StringValue, call)
+    second = await answer_once(database, key(tenant), StringValue, call)
+
+    assert first.value == second.value == "note-0"
+    assert await notes(database, other) == ["note-0"]
+
+
+async def test_a_failed_change_over_all_tenants_leaves_nothing(
+    database: Database, tenant: str
+) -> None:
+    async def failing() -> StringValue:
+        async with database.system_transaction() as tx:
+            await tx.driver.execute("INSERT INTO note VALUES ($1, 'lost', '')", tenant)
+        raise NotFound
+
+    with pytest.raises(NotFound):
+        await answer_once(database, key(tenant), StringValue, failing)
+
+    assert await notes(database, tenant) == []
+
+
 async def test_a_call_that_changes_nothing_is_answered_alike_too(
     database: Database, tenant: str
 ) -> None:

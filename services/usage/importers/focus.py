@@ -148,8 +148,13 @@ class _AttributeReader:
     """Reads and checks everything that a row says in words."""
 
     def __init__(self, options: ImportOptions, version: FocusVersion) -> None:
-        self._bearers = TagReader(options.tag_keys).bearers
-        self._tags = Remembered(_tags)
+        bearers = TagReader(options.tag_keys).bearers
+
+        def tagged(text: str) -> tuple[Tags, tuple[str, str, str]]:
+            tags = json_tags(text, "Tags")
+            return tags, bearers(tags)
+
+        self._tagged = Remembered(tagged)
         self._names_service_provider = version is FocusVersion.V1_4
         self._required = [
             (_TEXT_COLUMNS.index(column.name), column.name)
@@ -165,8 +170,7 @@ class _AttributeReader:
         if texts.charge_class not in NO_VALUE:
             one_of(texts.charge_class, "ChargeClass", _CHARGE_CLASSES)
         category = one_of(texts.service_category, "ServiceCategory", _SERVICE_CATEGORIES)
-        tags = self._tags(texts.tags)
-        user_id, department, project = self._bearers(tags)
+        tags, (user_id, department, project) = self._tagged(texts.tags)
         return checked(
             Attributes(
                 resource_type=cell_text(texts.resource_type) or snake_case(category),
@@ -191,10 +195,6 @@ class _AttributeReader:
         if self._names_service_provider:
             return cell_text(texts.service_provider)
         return cell_text(texts.provider)
-
-
-def _tags(text: str) -> Tags:
-    return json_tags(text, "Tags")
 
 
 def _span(key: Key) -> Span:

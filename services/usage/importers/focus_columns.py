@@ -124,12 +124,13 @@ FOCUS_COLUMNS = (
     FocusColumn("ListCost", _M, is_nullable=False, content=_DECIMAL),
     FocusColumn("ListUnitPrice", _C, is_nullable=True, content=_DECIMAL),
     FocusColumn("PricingCategory", _C, is_nullable=True),
-    FocusColumn("PricingCurrency", _C, is_nullable=False, since=_V1_2),
+    # These two allow null in 1.2 and not in 1.4; a conditional column refuses no row here.
+    FocusColumn("PricingCurrency", _C, is_nullable=True, since=_V1_2),
     FocusColumn(
         "PricingCurrencyContractedUnitPrice", _C, is_nullable=True, content=_DECIMAL, since=_V1_2
     ),
     FocusColumn(
-        "PricingCurrencyEffectiveCost", _C, is_nullable=False, content=_DECIMAL, since=_V1_2
+        "PricingCurrencyEffectiveCost", _C, is_nullable=True, content=_DECIMAL, since=_V1_2
     ),
     FocusColumn(
         "PricingCurrencyListUnitPrice", _C, is_nullable=True, content=_DECIMAL, since=_V1_2

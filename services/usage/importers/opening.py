@@ -121,4 +121,5 @@ def _table_rows(table: Table, read: EventReader) -> Iterator[Row]:
 
 
 def _row_text(cells: Sequence[str] | RowProblem) -> str:
-    return "" if isinstance(cells, RowProblem) else excerpt(",".join(cells[:-1]))
+    text = cells.text if isinstance(cells, RowProblem) else ",".join(cells[:-1])
+    return excerpt(text)

@@ -61,8 +61,8 @@ def _texts(column: pa.Array) -> list[str]:
         # Python's datetime ends at the microsecond; what is below is cut off, as in text.
         column = column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
     elif pa.types.is_floating(kind):
-        # Python's float has 64 bits; a narrower one keeps its shortest text only before that.
-        return [_float_text(value.as_py(), str(value)) for value in column]
+        # Arrow writes the shortest text of a float of any width; Python would widen it first.
+        return [_float_text(text) for text in column.cast(pa.string()).to_pylist()]
     return ["" if value is None else _text(value) for value in column.to_pylist()]
 
 
@@ -81,13 +81,14 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _float_text(value: float | None, shortest: str) -> str:
-    """Returns the shortest decimal that reads back as this float, at most 18 digits."""
-    if value is None:
+def _float_text(shortest: str | None) -> str:
+    """Returns a float's shortest decimal, at most 18 digits after the point."""
+    if shortest is None:
         return ""
-    if value - value != 0:  # NaN and the infinities: no number for whoever reads the cell
-        return shortest
-    return format(rounded_to_scale(Decimal(shortest)), "f")
+    value = Decimal(shortest)
+    if not value.is_finite():
+        return shortest  # no number for whoever reads the cell
+    return format(rounded_to_scale(value), "f")
 
 
 def _tag_object(value: Any) -> Any:

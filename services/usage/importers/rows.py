@@ -135,11 +135,15 @@ Row = Parsed | Rejected
 class RowProblem(Exception):
     """Carries why a row is refused from a reader to the loop that makes it a `Rejected`."""
 
-    def __init__(self, column: str, reason: str) -> None:
-        """Takes the column at fault, "" for the row as a whole, and what is wrong with it."""
+    def __init__(self, column: str, reason: str, text: str = "") -> None:
+        """Takes the column at fault, "" for the row as a whole, and what is wrong with it.
+
+        text: the row as it stands in the file, where there are no cells to show.
+        """
         super().__init__(f"{column}: {reason}")
         self.column = column
         self.reason = reason
+        self.text = text
 
 
 class ImportRows(Iterator[Row]):

@@ -154,7 +154,7 @@ def _csv_rows(path: Path, width: int) -> Iterator[TableRow]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield number, RowProblem("", f"is not CSV: {error}: {lines.last}")
+                yield number, RowProblem("", f"is not CSV: {error}", lines.last)
                 continue
             if not cells:
                 continue
@@ -164,4 +164,5 @@ def _csv_rows(path: Path, width: int) -> Iterator[TableRow]:
                 cells.append("")
                 yield number, cells
             else:
-                yield number, RowProblem("", f"has {len(cells)} columns, the header {width}")
+                reason = f"has {len(cells)} columns, the header {width}"
+                yield number, RowProblem("", reason, ",".join(cells))

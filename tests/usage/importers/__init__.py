@@ -1,0 +1,1 @@
+"""Bills and traces become events; totals are compared with sums made apart from the importers."""

@@ -74,14 +74,18 @@ class BodyReader:
     async def _raw(self) -> AsyncIterator[bytes]:
         if int(self._headers.get("content-length", "0")) > self._bytes_max:
             await self._refuse()
-        try:
-            async with asyncio.timeout(self._seconds_max) as clock:
-                while not self._is_whole:
-                    yield await self._next()
-                    # Time that the consumer of the chunks takes is not the sender's.
-                    clock.reschedule(asyncio.get_running_loop().time() + self._seconds_max)
-        except TimeoutError as error:
-            raise BodyTooSlow from error
+        clock = asyncio.get_running_loop().time
+        # Only the time the sender takes counts, not the time the consumer of the chunks takes.
+        remaining = self._seconds_max
+        while not self._is_whole:
+            began = clock()
+            try:
+                async with asyncio.timeout(remaining):
+                    chunk = await self._next()
+            except TimeoutError as error:
+                raise BodyTooSlow from error
+            remaining -= clock() - began
+            yield chunk
 
     async def _next(self) -> bytes:
         message = await self._receive()

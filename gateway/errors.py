@@ -223,9 +223,9 @@ def failure_of(error: BaseException) -> Failure:
     return _failure(grpc.StatusCode.INTERNAL, to_status(Error(INTERNAL_MESSAGE)))
 
 
-def is_expected(failure: Failure) -> bool:
-    """Tells whether the failure is the caller's or a limit's doing and needs no log entry."""
-    return failure.http_status < HTTP_STATUS[grpc.StatusCode.INTERNAL]
+def is_fault(http_status: int) -> bool:
+    """Tells whether an answer is a fault of the suite's, which an operator must see."""
+    return http_status >= HTTP_STATUS[grpc.StatusCode.INTERNAL]
 
 
 def _failure_of_call(error: grpc.aio.AioRpcError) -> Failure:

@@ -20,6 +20,9 @@ LAST_EVENT_ID: Final = "last-event-id"
 GRPC_TIMEOUT: Final = "grpc-timeout"
 TENANT_METADATA: Final = "x-finops-tenant"
 
+# A call's metadata has 16 KiB; the trace and the request id take their part.
+CREDENTIAL_CHARACTERS_MAX: Final = 8192
+
 JSON_TYPES: Final = re.compile(r"application/(?:[\w.+-]+\+)?json|text/json", re.ASCII)
 NDJSON_TYPES: Final = re.compile(
     r"application/(?:x-ndjson|ndjson|jsonl|x-jsonlines|json-lines|json)", re.ASCII
@@ -80,13 +83,13 @@ def metadata_of(headers: Headers, request_id: str) -> list[tuple[str, str]]:
     metadata = [(REQUEST_ID, request_id)]
     credential = headers.get("authorization")
     if credential is not None:
+        if len(credential) > CREDENTIAL_CHARACTERS_MAX:
+            raise Unauthenticated("the Authorization header is longer than any credential")
         if _VISIBLE.fullmatch(credential) is None:
             raise Unauthenticated("the Authorization header holds characters no credential has")
         metadata.append(("authorization", credential))
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
-    if not carrier:
-        carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
     metadata.extend((name, value) for name, value in carrier.items() if _VISIBLE.fullmatch(value))
     return metadata
 

@@ -53,7 +53,7 @@ class Peer:
         """Returns the callable of a method; it takes and gives bytes."""
         found = self.calls.get(method.path)
         if found is None:
-            kinds = {
+            kinds: dict[str, Callable[[str], Callable[..., Any]]] = {
                 "unary": self.channel.unary_unary,
                 "server_streaming": self.channel.unary_stream,
                 "client_streaming": self.channel.stream_unary,
@@ -66,13 +66,24 @@ class Peer:
 class Peers:
     """All configured peers, probed until the gateway stops."""
 
-    def __init__(self, settings: GatewaySettings, methods: Iterable[Method]) -> None:
-        """Opens no connection yet. `methods` tells which calls are safe to retry."""
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        methods: Iterable[Method],
+        *,
+        on_change: Callable[[], None],
+    ) -> None:
+        """Opens no connection yet.
+
+        methods: tells which calls are safe to retry.
+        on_change: called when a peer offers other services than before.
+        """
         self._settings = settings
         self._methods = tuple(methods)
         self._peers: list[Peer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._by_service: dict[str, Peer] = {}
+        self._on_change = on_change
 
     async def start(self) -> None:
         """Opens the channels and begins to probe; returns after the first round of probes."""
@@ -157,12 +168,14 @@ class Peers:
         peer.was_serving = peer.was_serving or is_serving
 
     def _adopt(self, peer: Peer, services: frozenset[str]) -> None:
+        if services == peer.services:
+            return
         peer.services = services
-        for service in services:
-            # The first peer of the configuration keeps a service that several offer.
-            owner = self._by_service.get(service)
-            if owner is None or service not in owner.services:
-                self._by_service[service] = peer
+        # The first peer of the configuration keeps a service that several offer.
+        self._by_service = {
+            service: peer for peer in reversed(self._peers) for service in peer.services
+        }
+        self._on_change()
 
 
 async def _is_serving(peer: Peer) -> bool:

@@ -32,19 +32,19 @@ class GatewaySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FINOPS_GATEWAY_", populate_by_name=True)
 
     listen: str = "127.0.0.1:8080"
-    port_file: Annotated[Path | None, Field(validation_alias=_shared("PORT_FILE"))] = None
-    peers: Annotated[dict[str, str], Field(validation_alias=_shared("PEERS"))] = Field(
-        default_factory=dict
-    )
-    redis_url: Annotated[str | None, Field(validation_alias=_shared("REDIS_URL"))] = None
+    port_file: Path | None = Field(default=None, validation_alias=_shared("PORT_FILE"))
+    peers: dict[str, str] = Field(default_factory=dict, validation_alias=_shared("PEERS"))
+    redis_url: str | None = Field(default=None, validation_alias=_shared("REDIS_URL"))
     image: Path | None = None
 
-    peer_ca: Path | None = None
-    peer_certificate: Path | None = None
-    peer_key: Path | None = None
-    peer_server_name: str | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    peer_ca: Path | None = Field(default=None, validation_alias=_shared("PEER_CA"))
+    peer_certificate: Path | None = Field(
+        default=None, validation_alias=_shared("PEER_CERTIFICATE")
+    )
+    peer_key: Path | None = Field(default=None, validation_alias=_shared("PEER_KEY"))
+    peer_server_name: str | None = Field(default=None, validation_alias=_shared("PEER_SERVER_NAME"))
+    tls_certificate: Path | None = Field(default=None, validation_alias=_shared("TLS_CERTIFICATE"))
+    tls_key: Path | None = Field(default=None, validation_alias=_shared("TLS_KEY"))
     trusted_proxies: list[str] = Field(default_factory=lambda: ["127.0.0.1", "::1"])
 
     # Bodies: an import part is 64 MiB at most, so 80 MiB leaves room; JSON costs more to read.
@@ -67,7 +67,7 @@ class GatewaySettings(BaseSettings):
     probe_seconds: PositiveFloat = 2.0
     keep_alive_seconds: PositiveInt = 75
     drain_notice_seconds: NonNegativeFloat = 1.0
-    drain_seconds: Annotated[PositiveInt, Field(validation_alias=_shared("DRAIN_SECONDS"))] = 20
+    drain_seconds: PositiveInt = Field(default=20, validation_alias=_shared("DRAIN_SECONDS"))
     connections_max: PositiveInt = 4096
 
     credential_limit: str = "1000/second"

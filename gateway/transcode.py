@@ -84,6 +84,13 @@ class Transcoder:
             return _is_http_body(element_of(self._body_field))
         return self._route.binding.body == "*" and _is_http_body(self._input)
 
+    @property
+    def gives_raw_body(self) -> bool:
+        """Whether the answer is sent as it is, with a content type of its own."""
+        if self._response_field is not None:
+            return _is_http_body(element_of(self._response_field))
+        return _is_http_body(self._output)
+
     def has_field(self, name: str) -> bool:
         """Tells whether the request has a text field of this name."""
         field = fields_by_name(self._input).get(name)
@@ -160,10 +167,12 @@ class Transcoder:
             self._put_raw(message, body, content_type)
             return message, None
         if self._body_field is None:
-            return self._read(self._input, body or b"{}"), None
+            return self._read(self._input, body.strip() or b"{}"), None
         inside = self._body_field.value
+        if not body.strip():
+            return message, None
         if isinstance(inside, DescFieldValueMessage):
-            message[self._body_field] = self._read(inside.message, body or b"{}")
+            message[self._body_field] = self._read(inside.message, body)
             return message, body
         check_depth(body, self._depth_max)
         document = {self._body_field.json_name: parse_json(body)}

@@ -14,6 +14,7 @@ from services.kernel.pagination import PageTokens
 from services.usage.api.usage import UsageServicer
 from services.usage.exchange import ExchangeRates
 from services.usage.service.costs import CostQueries
+from services.usage.service.importing import Imports
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.settings import UsageSettings
@@ -34,8 +35,11 @@ async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
     cache = Cache.connect(settings.redis_url, service=SERVICE)
     tokens = PageTokens(settings.page_token_secret)
     contexts = TenantContexts(database)
+    recorder = Recorder(database, contexts)
+    imports = Imports(database, recorder, tokens=tokens, clock=clock)
     usage = UsageServicer(
-        recorder=Recorder(database, contexts),
+        recorder=recorder,
+        imports=imports,
         costs=CostQueries(
             database,
             cache,
@@ -50,6 +54,6 @@ async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
         settings=settings,
         servicers=[partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage)],
         database=database,
-        workers=workers(database),
+        workers=workers(database, imports=imports),
         closing=[cache.close],
     )

@@ -40,3 +40,9 @@ class BatchSize(InvalidArgument):
     """A batch has 1 to 10,000 events; split it."""
 
     reason = "BATCH_SIZE"
+
+
+class ImportNotFound(NotFound):
+    """No import with this id exists for the tenant."""
+
+    reason = "IMPORT_NOT_FOUND"

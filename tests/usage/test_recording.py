@@ -71,7 +71,7 @@ async def test_same_id_with_another_payload_is_a_conflict_and_changes_nothing(
     receipt = await recorder.record(tenant, [event(1, amount="9"), event(2)])
 
     assert receipt.verdicts == [Verdict.CONFLICT, Verdict.ACCEPTED]
-    assert [problem.index for problem in receipt.problems] == [0]
+    assert [problem.position for problem in receipt.problems] == [0]
     assert await counted(usage_database, tenant) == (2, Decimal("0.5"), 2, Decimal("0.5"))
 
 

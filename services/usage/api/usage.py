@@ -8,24 +8,27 @@ from typing import Any
 import grpc
 from finops.usage.v1 import cost_model_pb2, usage_service_pb2, usage_service_pb2_grpc
 
-from services.kernel.auth import current_caller, require_tenant
+from services.usage.api.imports import ImportMethods
+from services.usage.api.tenant import as_tenant
 from services.usage.convert import costs as cost_convert
 from services.usage.convert import usage as convert
 from services.usage.service.costs import CostQueries
+from services.usage.service.importing import Imports
 from services.usage.service.recording import Recorder
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class UsageServicer(usage_service_pb2_grpc.UsageServiceServicer):
+class UsageServicer(ImportMethods, usage_service_pb2_grpc.UsageServiceServicer):
     """Serves UsageService."""
 
-    def __init__(self, *, recorder: Recorder, costs: CostQueries) -> None:
+    def __init__(self, *, recorder: Recorder, costs: CostQueries, imports: Imports) -> None:
         """Takes the use cases."""
+        self._imports = imports
         self._recorder = recorder
         self._costs = costs
 
-    async def RecordUsage(  # noqa: N802 - the contract's name
+    async def RecordUsage(
         self, request: usage_service_pb2.RecordUsageRequest, _: Context
     ) -> usage_service_pb2.RecordUsageResponse:
         """Records a batch."""
@@ -33,7 +36,7 @@ class UsageServicer(usage_service_pb2_grpc.UsageServiceServicer):
         receipts = await self._recorder.record_usage(inbox.by_tenant, as_tenant)
         return convert.to_record_response(*convert.from_receipts(inbox, receipts))
 
-    async def StreamUsage(  # noqa: N802 - the contract's name
+    async def StreamUsage(
         self, requests: AsyncIterator[usage_service_pb2.StreamUsageRequest], _: Context
     ) -> AsyncIterator[usage_service_pb2.StreamUsageResponse]:
         """Records batches in order and acknowledges each once it is stored."""
@@ -43,7 +46,7 @@ class UsageServicer(usage_service_pb2_grpc.UsageServiceServicer):
             answer = convert.from_receipts(inbox, receipts)
             yield convert.to_stream_response(request.sequence, *answer)
 
-    async def QueryCosts(  # noqa: N802 - the contract's name
+    async def QueryCosts(
         self, request: cost_model_pb2.QueryCostsRequest, _: Context
     ) -> cost_model_pb2.QueryCostsResponse:
         """Answers a cost question."""
@@ -52,8 +55,3 @@ class UsageServicer(usage_service_pb2_grpc.UsageServiceServicer):
         question = cost_convert.to_question(request, tenant_id, *zone_and_now)
         page = await self._costs.query_costs(question, cost_convert.to_page(request, tenant_id))
         return cost_convert.from_page(page, question)
-
-
-def as_tenant(named: str) -> str:
-    """Returns the tenant that a request acts on. Raises TenantMismatch."""
-    return require_tenant(current_caller(), named)

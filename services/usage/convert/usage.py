@@ -130,11 +130,11 @@ def from_receipts(
             for position, verdict in zip(positions, receipt.verdicts, strict=True):
                 statuses[position] = int(verdict)
         problems.extend(
-            problem._replace(index=positions[problem.index]) for problem in receipt.problems
+            problem._replace(position=positions[problem.position]) for problem in receipt.problems
         )
     return statuses, [
         usage_model_pb2.RecordProblem(
-            index=problem.index, field=problem.field, description=problem.description
+            index=problem.position, field=problem.field, description=problem.description
         )
         for problem in sorted(problems)
     ]

@@ -27,7 +27,7 @@ class Verdict(IntEnum):
 class Problem(NamedTuple):
     """Why the event at a position of the batch was not stored."""
 
-    index: int
+    position: int
     field: str
     description: str
 

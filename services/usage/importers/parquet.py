@@ -15,6 +15,7 @@ from services.usage.importers.rows import RowProblem, UnreadableImportFile
 from services.usage.importers.values import rounded_to_scale
 
 _MAGIC = b"PAR1"
+_DAMAGES = (pa.ArrowException, OSError, UnicodeDecodeError)
 _BATCH_ROWS = 2048  # of a hundred columns of text: about 10 MB
 
 
@@ -29,7 +30,7 @@ def parquet_columns(path: Path) -> list[str]:
     try:
         with pq.ParquetFile(path) as file:
             return list(file.schema_arrow.names)
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGES as error:
         raise _damaged(error) from error
 
 
@@ -44,7 +45,7 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, Sequence[str] | RowProblem]]
                 for number, cells in enumerate(zip(*texts, blank, strict=True), 1):
                     yield rows_before + number, cells
                 rows_before += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGES as error:
         raise _damaged(error) from error
 
 
@@ -57,7 +58,10 @@ def _texts(column: pa.Array) -> list[str]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _texts(column.dictionary_decode())
-    if pa.types.is_timestamp(kind):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        # Arrow does not check text; as bytes, a value that is not UTF-8 costs its own row only.
+        column = column.cast(pa.large_binary())
+    elif pa.types.is_timestamp(kind):
         # Python's datetime ends at the microsecond; what is below is cut off, as in text.
         column = column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
     elif pa.types.is_floating(kind):

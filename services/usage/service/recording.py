@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
@@ -38,6 +38,7 @@ from services.usage.store.events import (
 )
 
 _ZERO = Decimal(0)
+Settle = Callable[[Transaction, Receipt], Awaitable[None]]
 _events = metrics.get_meter("finops.usage").create_counter(
     "finops_usage_events_total", description="Events received, by verdict."
 )
@@ -70,20 +71,27 @@ class Recorder:
         ]
 
     async def record(
-        self, tenant_id: str, events: Sequence[UsageEvent], *, traceparent: str | None = None
+        self,
+        tenant_id: str,
+        events: Sequence[UsageEvent],
+        *,
+        traceparent: str | None = None,
+        settle: Settle | None = None,
     ) -> Receipt:
         """Stores the events that are new, in one transaction a BATCH_EVENTS_MAX.
 
-        Problems are indexed by position in `events`. Raises Unavailable where the database is
-        away; then nothing of the last transaction is stored, and sending the batch again is safe.
+        Problems are indexed by position in `events`. settle: runs in the same transaction; then
+        there are at most BATCH_EVENTS_MAX events, and it runs even for none.
+        Raises Unavailable where the database is away; then nothing of the last transaction is
+        stored, and sending the batch again is safe.
         """
         receipt = Receipt([], [])
-        for start in range(0, len(events), BATCH_EVENTS_MAX):
+        for start in range(0, max(len(events), 1), BATCH_EVENTS_MAX):
             part = events[start : start + BATCH_EVENTS_MAX]
-            verdicts, problems = await self._record_batch(tenant_id, part, traceparent)
+            verdicts, problems = await self._record_batch(tenant_id, part, traceparent, settle)
             receipt.verdicts.extend(verdicts)
             receipt.problems.extend(
-                problem._replace(index=problem.index + start) for problem in problems
+                problem._replace(position=problem.position + start) for problem in problems
             )
         for verdict in Verdict:
             count = receipt.verdicts.count(verdict)
@@ -92,19 +100,29 @@ class Recorder:
         return receipt
 
     async def _record_batch(
-        self, tenant_id: str, events: Sequence[UsageEvent], traceparent: str | None
+        self,
+        tenant_id: str,
+        events: Sequence[UsageEvent],
+        traceparent: str | None,
+        settle: Settle | None,
     ) -> Receipt:
         context = await self._contexts.get(tenant_id)
         resolutions = await self._contexts.resolve(context, events)
         await self._require_partitions(events)
         batch = _Batch(context, events, resolutions)
-        if batch.rows or batch.metered:
+        has_rows = bool(batch.rows or batch.metered)
+        if not has_rows and settle is None:
+            return batch.receipt()
 
-            async def work(tx: Transaction) -> Receipt:
-                return await self._store(tx, batch, traceparent)
+        async def work(tx: Transaction) -> Receipt:
+            receipt = batch.receipt()
+            if has_rows:
+                receipt = await self._store(tx, batch, traceparent)
+            if settle is not None:
+                await settle(tx, receipt)
+            return receipt
 
-            return await self._database.run(tenant_id, work)
-        return batch.receipt()
+        return await self._database.run(tenant_id, work)
 
     async def _store(self, tx: Transaction, batch: _Batch, traceparent: str | None) -> Receipt:
         rows = batch.rows
@@ -280,7 +298,7 @@ class _Batch:
         """Returns the answer if everything that can be stored is new."""
         verdicts = [Verdict.ACCEPTED] * len(self.events)
         for problem in self._problems:
-            verdicts[problem.index] = Verdict.INVALID
+            verdicts[problem.position] = Verdict.INVALID
         return Receipt(verdicts, list(self._problems))
 
 

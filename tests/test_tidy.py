@@ -1,6 +1,7 @@
 """The conventions that no linter knows, checked over the tree as it stands.
 
 Every failure names file, line and rule. A rule is changed in CONTRIBUTING.md first, then here.
+What holds for contracts, a comment on every component among it, is in tests/contracts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.proto_comments import components_without_comment, files_missing_from_image
 from tests.support.reserved_calls import RESERVED, Reserved
 from tests.support.source_tree import (
     PRODUCT,
@@ -152,17 +152,6 @@ def test_calls_stay_where_they_belong(reserved: Reserved) -> None:
         if not is_in(path, *reserved.allowed)
         for node in nodes_of(path)
         if reserved.is_match(node)
-    )
-
-
-def test_the_descriptor_image_holds_every_contract() -> None:
-    assert files_missing_from_image() == [], "run `make protos`"
-
-
-def test_every_proto_component_has_a_comment() -> None:
-    require_none(
-        Finding(path, line, f"{name} has no comment")
-        for path, line, name in components_without_comment()
     )
 
 

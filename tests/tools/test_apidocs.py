@@ -12,13 +12,13 @@ from finops.options.v1 import method_pb2
 from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf import descriptor_pb2 as pb
 
-from tests.support.proto_comments import contracts
+from tests.contracts import image
 from tools import apidocs
 
 
 @cache
 def reference() -> str:
-    return apidocs.render(contracts())
+    return apidocs.render(image.files())
 
 
 def small_contract() -> pb.FileDescriptorProto:
@@ -74,7 +74,7 @@ def test_every_method_message_and_enum_is_in_the_reference() -> None:
 
     missing = [
         name
-        for file in contracts()
+        for file in image.files()
         for name in (
             *(f"#### {each.name}.{rpc.name}" for each in file.service for rpc in each.method),
             *(f'<a id="{file.package}.{each.name}"></a>' for each in file.message_type),
@@ -98,13 +98,13 @@ def test_the_reference_is_written_where_it_says(
 ) -> None:
     monkeypatch.setattr(apidocs, "ROOT", tmp_path)
     monkeypatch.setattr(apidocs, "TARGET", tmp_path / "build" / "docs" / "api.md")
-    image = tmp_path / "descriptors.binpb"
-    monkeypatch.setattr(apidocs, "IMAGE", image)
+    compiled = tmp_path / "descriptors.binpb"
+    monkeypatch.setattr(apidocs, "IMAGE", compiled)
 
     assert apidocs.main() == 1
     assert "run `make protos`" in capsys.readouterr().err
 
-    image.write_bytes(pb.FileDescriptorSet(file=[small_contract()]).SerializeToString())
+    compiled.write_bytes(pb.FileDescriptorSet(file=[small_contract()]).SerializeToString())
     assert apidocs.main() == 0
     assert capsys.readouterr().out == "build/docs/api.md\n"
     assert "BrewTea" in (tmp_path / "build" / "docs" / "api.md").read_text()

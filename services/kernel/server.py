@@ -26,10 +26,9 @@ from services.kernel.interceptors import KernelInterceptor
 from services.kernel.method_policy import require_complete
 from services.kernel.settings import ServiceSettings
 from services.kernel.tls import server_credentials
+from services.kernel.wire import PING_SECONDS, PING_SECONDS_MIN, PING_TIMEOUT_SECONDS, SIZES
 from services.kernel.workers import Worker, Workers
 
-MESSAGE_BYTES_MAX: Final = 96 * 1024 * 1024  # a 64 MiB part of an import, with room to spare
-METADATA_BYTES_MAX: Final = 16 * 1024  # a long token and a trace
 STREAM_NOTICE_SECONDS: Final = 1.0  # in which short streams end by themselves
 WORKER_STOP_SECONDS: Final = 10.0
 
@@ -37,16 +36,13 @@ Register = Callable[[grpc.aio.Server], None]
 log = structlog.get_logger(__name__)
 
 _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+    *SIZES,
     # Two processes on one port would share its calls; the second is to fail instead.
     ("grpc.so_reuseport", 0),
-    # Dead peers are noticed within 80 s, and clients may ask as often as every 10 s.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_time_ms", PING_SECONDS * 1000),
+    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_SECONDS * 1000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", PING_SECONDS_MIN * 1000),
     # Connections end now and then, between calls, so that new replicas get their share.
     ("grpc.max_connection_age_ms", 30 * 60_000),
 )

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from services.kernel.errors import InvalidArgument
 from services.usage.importers import ImportKind, ImportOptions, Rejected, detect, open_import
 from services.usage.importers.rows import (
     InvalidImportOption,
@@ -224,3 +225,25 @@ def test_parquet_infinite_cost_is_refused(tmp_path: Path) -> None:
         (1, "BilledCost"),
         (2, "BilledCost"),
     ]
+
+
+def test_parquet_text_of_other_bytes_than_utf_8_is_refused_alone(tmp_path: Path) -> None:
+    names = pa.array([b"Machines", b"\xff"]).view(pa.string())
+
+    (reject,) = rejects(parquet(tmp_path, {"ServiceName": names}))
+
+    assert (reject.row_number, reject.reason) == (2, "is not UTF-8 text")
+
+
+def test_parquet_file_that_is_damaged_is_an_error_and_never_anything_else(tmp_path: Path) -> None:
+    good = parquet(tmp_path, {"BilledCost": pa.array(["1"] * 8)}).read_bytes()
+    damaged = tmp_path / "damaged"
+
+    for place in range(4, len(good), len(good) // 60):
+        damaged.write_bytes(good[:place] + b"\xff\x00\xff" + good[place + 3 :])
+        try:
+            rows = read(damaged, ImportKind.FOCUS)
+        except InvalidArgument:
+            continue
+
+        assert len(rows) == 8

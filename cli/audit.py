@@ -19,11 +19,13 @@ from cli.options import (
     Url,
 )
 from cli.output import Format, Output
+from cli.stack.state import running_state
 from cli.times import utc_text
 
 app = typer.Typer(help="Reads and verifies the audit log.", no_args_is_help=True)
 _PAGE_SIZE = 1000
 _VERIFY_SECONDS = 600.0
+_VERIFY_COLUMNS = ("service", "is_intact", "entries", "first_broken_sequence", "finding")
 
 
 @app.command()
@@ -34,21 +36,26 @@ def verify(
     url: Url = "",
     form: OutputFormat = Format.TABLE,
 ) -> None:
-    """Recomputes the tenant's hash chain; exits with 1 and names the first changed entry."""
-    with open_connection(data_dir, url, tenant) as connection:
-        answer = connection.client.audit.VerifyAuditChain(
-            VerifyAuditChainRequest(tenant_id=connection.tenant), timeout=_VERIFY_SECONDS
-        )
-    fields: dict[str, object] = {"is_intact": answer.is_intact, "entries": answer.entries}
-    if not answer.is_intact:
-        fields["first_broken_sequence"] = answer.first_broken_sequence
-        fields["finding"] = answer.finding
-    Output(form).record(fields)
-    if not answer.is_intact:
-        raise CommandError(
-            f"The audit log does not hold from entry {answer.first_broken_sequence} on: "
-            f"{answer.finding}"
-        )
+    """Recomputes the tenant's hash chain in every service's log.
+
+    Exits with 1 and names the first changed entry where a chain does not hold. With --url it is the
+    log of the service behind that address.
+    """
+    addresses = {"": url} if url else running_state(data_dir).targets
+    rows: list[tuple[object, ...]] = []
+    broken = []
+    for service, address in addresses.items():
+        with open_connection(data_dir, url, tenant, address=address) as connection:
+            answer = connection.client.audit.VerifyAuditChain(
+                VerifyAuditChainRequest(tenant_id=connection.tenant), timeout=_VERIFY_SECONDS
+            )
+        first = "" if answer.is_intact else answer.first_broken_sequence
+        rows.append((service, answer.is_intact, answer.entries, first, answer.finding))
+        if not answer.is_intact:
+            broken.append(f"{service} from entry {first} on: {answer.finding}".strip())
+    Output(form).rows(_VERIFY_COLUMNS, rows)
+    if broken:
+        raise CommandError(f"The audit log does not hold: {'; '.join(broken)}")
 
 
 @app.command("list")

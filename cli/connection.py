@@ -14,7 +14,7 @@ from finops_sdk import Client
 
 from cli.errors import Denied, UsageError
 from cli.stack.keys import load_keys
-from cli.stack.state import running_state
+from cli.stack.state import StackState, running_state
 from cli.tokens import sign_token
 from services.kernel.clock import SystemClock
 
@@ -44,9 +44,10 @@ def user_name() -> str:
         return f"uid-{os.getuid()}"
 
 
-def open_connection(data_dir: Path, url: str, tenant: str) -> Connection:
+def open_connection(data_dir: Path, url: str, tenant: str, *, address: str = "") -> Connection:
     """Opens a client: over REST or gRPC to `url`, else over gRPC to the local stack.
 
+    address: the one service of the local stack to speak to, where not each to its own.
     Raises Unreachable when no stack runs here, Denied without a token, UsageError without a tenant.
     """
     if url:
@@ -64,7 +65,16 @@ def open_connection(data_dir: Path, url: str, tenant: str) -> Connection:
     chosen = tenant or state.demo_tenant
     if not chosen:
         raise UsageError("Say which tenant: --tenant NAME, or FINOPS_TENANT")
-    return Connection(Client(state.targets, local_token(data_dir, chosen)), chosen)
+    return Connection(
+        Client(address or local_targets(state), local_token(data_dir, chosen)), chosen
+    )
+
+
+def local_targets(state: StackState) -> dict[str, str]:
+    """Returns the address of each service; `*`, what every service serves, is the first one's."""
+    targets = state.targets
+    first = targets.get("usage") or next(iter(targets.values()), "")
+    return {**targets, "*": first} if first else {}
 
 
 def local_token(data_dir: Path, tenant: str) -> Callable[[], str]:

@@ -91,6 +91,8 @@ def explain(error: ApiError) -> CommandError:
     details = [f"{name}: {what}" for name, what in error.violations if what and what not in text]
     if details:
         text = "\n  ".join([text, *details])
+    if error.code is grpc.StatusCode.UNIMPLEMENTED:
+        text = f"This suite does not serve that; it may be older than this command ({text})"
     if kind is Unreachable:
         text = f"The suite does not answer ({text}); see `finops status` and `finops doctor`"
     if error.code is grpc.StatusCode.UNAUTHENTICATED:

@@ -45,6 +45,7 @@ def serve(
     else:
         environment = service_environment(
             service,
+            data_dir=data_dir,
             owner_url=state.database_url,
             redis_url=state.redis_url,
             keys=load_or_make_keys(data_dir),

@@ -23,6 +23,7 @@ from cli.stack import process, state
 from cli.stack.account import is_reachable, public_folder, server_account
 from cli.stack.binaries import postgres_programs, postgres_version, redis_program
 from cli.stack.health import processes_of
+from cli.stack.postgres import abandoned_clusters
 from cli.stack.redis import MISSING
 from cli.stack.services import service_names
 from cli.stack.supervisor import DEFAULT_PORT
@@ -141,6 +142,10 @@ async def check_postgres(subject: Subject) -> Finding:
         detail += f", runs as {account.name}"
         if not is_reachable(subject.data_dir):
             detail += f" with its files in {public_folder()}"
+        left = " ".join(str(folder) for folder in abandoned_clusters())
+        if left:
+            remedy = f"Their data directories are gone; when you need them no more: rm -r {left}"
+            return Finding("postgresql", "warning", f"{detail}; left behind: {left}", remedy)
     return Finding("postgresql", "ok", detail)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from cli.stack.postgres import EmbeddedPostgres
 from cli.stack.processes import serves_grpc, serves_http
 from cli.stack.redis import EmbeddedRedis
+from cli.stack.services import in_order
 from cli.stack.state import ProcessState, StackState
 
 _MEGABYTE = 1 << 20
@@ -39,7 +40,7 @@ async def processes_of(data_dir: Path, state: StackState) -> list[ProcessHealth]
         _server("redis", state.redis_url, EmbeddedRedis(data_dir).pid),
     ]
     ours = await asyncio.gather(
-        *(_process(name, process, state) for name, process in state.processes.items())
+        *(_process(name, state.processes[name], state) for name in in_order(state.processes))
     )
     return [server for server in servers if server is not None] + list(ours)
 

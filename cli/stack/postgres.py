@@ -22,6 +22,8 @@ from cli.stack.logs import open_log, tail
 from cli.stack.memory import memory_bytes
 
 DATABASE = "finops"
+OUTSIDE_PREFIX = "cluster-"  # of folders that root makes outside of a data directory
+OWNER_FILE = "data_dir"  # in such a folder: the data directory it belongs to
 SUPERUSER = "postgres"
 _MEGABYTE = 1 << 20
 _START_SECONDS = 300.0  # after a crash the log of up to max_wal_size is replayed first
@@ -167,8 +169,9 @@ class EmbeddedPostgres:
     def _initialise(self, account: Account | None) -> Path:
         home = self._data_dir
         if account is not None and not is_reachable(home):
-            home = public_folder() / f"cluster-{secrets.token_hex(6)}"
+            home = public_folder() / f"{OUTSIDE_PREFIX}{secrets.token_hex(6)}"
             make_folder(home, 0o711)
+            private.write_text(home / OWNER_FILE, f"{self._data_dir}\n")
         folder = home / "cluster"
         if folder.exists():
             raise StackError(
@@ -241,6 +244,17 @@ class EmbeddedPostgres:
                 await connection.execute(f"CREATE DATABASE {DATABASE}")
         finally:
             await connection.close()
+
+
+def abandoned_clusters() -> list[Path]:
+    """Returns the outside folders whose data directory was deleted without `--purge`."""
+    abandoned = []
+    for note in public_folder().glob(f"{OUTSIDE_PREFIX}*/{OWNER_FILE}"):
+        owner = Path(note.read_text(encoding="utf-8").rstrip("\n"))
+        kept = private.read(owner / "postgres.json").get("folder")
+        if kept != str(note.parent / "cluster"):
+            abandoned.append(note.parent)
+    return sorted(abandoned)
 
 
 def _server_pid(folder: Path) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import services
@@ -29,7 +29,12 @@ def service_names() -> list[str]:
         for folder in services.__path__
         for path in Path(folder).glob("*/__main__.py")
     }
-    return sorted(found, key=lambda name: (_rank(name), name))
+    return in_order(found)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Returns names of processes in the order in which they start, the gateway last."""
+    return sorted(names, key=lambda name: (name == "gateway", _rank(name), name))
 
 
 def _rank(name: str) -> int:
@@ -55,6 +60,7 @@ def _inherited() -> dict[str, str]:
 def service_environment(
     name: str,
     *,
+    data_dir: Path,
     owner_url: str,
     redis_url: str,
     keys: StackKeys,
@@ -75,7 +81,7 @@ def service_environment(
     }
     if redis_url:
         environment["FINOPS_REDIS_URL"] = redis_url
-    return _inherited() | environment
+    return {"FINOPS_ARCHIVE_DIR": str(data_dir / "archive")} | _inherited() | environment
 
 
 def gateway_environment(*, redis_url: str, port: int, peers: Mapping[str, str]) -> dict[str, str]:

@@ -182,6 +182,7 @@ class Stack:
                 f"services.{name}",
                 service_environment(
                     name,
+                    data_dir=self.data_dir,
                     owner_url=self.state.database_url,
                     redis_url=self.state.redis_url,
                     keys=keys,

@@ -2,4 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
+
+# A busy machine may take its time for one example; that says nothing about the code.
+settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("suite")
+
 pytest_plugins = ["tests.support.database", "tests.support.redis"]

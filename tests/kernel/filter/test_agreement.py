@@ -105,7 +105,6 @@ FILTERS = st.recursive(
 
 @settings(
     max_examples=300,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(text=FILTERS)
@@ -113,7 +112,7 @@ async def test_sql_and_python_agree(records: AsyncConnection, text: str) -> None
     assert await ids_in_sql(records, text) == ids_in_python(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=RESTRICTIONS)
 async def test_a_filter_and_its_negation_part_the_records(
     records: AsyncConnection, text: str

@@ -47,48 +47,52 @@ class CostType(StrEnum):
     CONTRACTED = "contracted"
 
 
+GroupBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group-by",
+        "-g",
+        help="Dimension: tenant, department, project, user, manager, resource_type, "
+        "resource_id, service, service_category, provider, region, sub_account, "
+        "charge_category, unit, source or tag:KEY. Repeat it, or separate by commas.",
+        show_default=False,
+    ),
+]
+BucketSize = Annotated[Granularity, typer.Option("--granularity", help="Size of the buckets.")]
+CostKind = Annotated[CostType, typer.Option("--cost-type", help="Cost that is summed.")]
+Currency = Annotated[
+    str,
+    typer.Option(
+        "--currency", help="Convert to this currency by ECB day rates.", show_default=False
+    ),
+]
+Compare = Annotated[bool, typer.Option("--compare", help="Compare with the period before.")]
+Allocated = Annotated[
+    bool, typer.Option("--allocated", help="Let allocation rules move shared cost.")
+]
+OrderBy = Annotated[
+    str,
+    typer.Option("--order-by", help="Default: amount desc.", show_default=False),
+]
+RowLimit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Rows to show. [default: all]")
+]
+
+
 @app.command()
 def costs(
     *,
-    group_by: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--group-by",
-            "-g",
-            help="Dimension: tenant, department, project, user, manager, resource_type, "
-            "resource_id, service, service_category, provider, region, sub_account, "
-            "charge_category, unit, source or tag:KEY. Repeat it, or separate by commas.",
-            show_default=False,
-        ),
-    ] = None,
+    group_by: GroupBy = None,
     start: Start = "",
     end: End = "",
-    granularity: Annotated[
-        Granularity, typer.Option("--granularity", help="Size of the buckets.")
-    ] = Granularity.TOTAL,
+    granularity: BucketSize = Granularity.TOTAL,
     filter_text: Filter = "",
-    cost_type: Annotated[
-        CostType, typer.Option("--cost-type", help="Cost that is summed.")
-    ] = CostType.BILLED,
-    currency: Annotated[
-        str,
-        typer.Option(
-            "--currency", help="Convert to this currency by ECB day rates.", show_default=False
-        ),
-    ] = "",
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Compare with the period before.")
-    ] = False,
-    allocated: Annotated[
-        bool, typer.Option("--allocated", help="Let allocation rules move shared cost.")
-    ] = False,
-    order_by: Annotated[
-        str,
-        typer.Option("--order-by", help="Default: amount desc.", show_default=False),
-    ] = "",
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Rows to show. [default: all]")
-    ] = None,
+    cost_type: CostKind = CostType.BILLED,
+    currency: Currency = "",
+    compare: Compare = False,
+    allocated: Allocated = False,
+    order_by: OrderBy = "",
+    limit: RowLimit = None,
     tenant: Tenant = "",
     data_dir: DataDir = DEFAULT_DATA_DIR,
     url: Url = "",

@@ -50,39 +50,47 @@ class Kind(StrEnum):
     CLOUDEVENTS = "cloudevents"
 
 
+KindName = Annotated[Kind, typer.Argument(help="Kind of file.")]
+SourceFile = Annotated[
+    Path,
+    typer.Argument(help="CSV, Parquet or NDJSON, plain or gzip.", exists=True, dir_okay=False),
+]
+Model = Annotated[
+    str,
+    typer.Option("--model", help="Model of an LLM trace that names none.", show_default=False),
+]
+Origin = Annotated[
+    str,
+    typer.Option(
+        "--start", help="Origin of a trace whose clock starts at zero.", show_default=False
+    ),
+]
+Source = Annotated[
+    str,
+    typer.Option(
+        "--source", help="Source of the events. Default: import/KIND.", show_default=False
+    ),
+]
+RejectsPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--rejects",
+        help="Where refused rows are listed. Default: FILE.rejects.csv in this folder.",
+        show_default=False,
+    ),
+]
+
+
 @app.command("import")
 def import_file(
-    kind: Annotated[Kind, typer.Argument(help="Kind of file.")],
-    file: Annotated[
-        Path,
-        typer.Argument(help="CSV, Parquet or NDJSON, plain or gzip.", exists=True, dir_okay=False),
-    ],
+    kind: KindName,
+    file: SourceFile,
     *,
     tenant: Tenant = "",
-    model: Annotated[
-        str,
-        typer.Option("--model", help="Model of an LLM trace that names none.", show_default=False),
-    ] = "",
-    start: Annotated[
-        str,
-        typer.Option(
-            "--start", help="Origin of a trace whose clock starts at zero.", show_default=False
-        ),
-    ] = "",
-    source: Annotated[
-        str,
-        typer.Option(
-            "--source", help="Source of the events. Default: import/KIND.", show_default=False
-        ),
-    ] = "",
-    rejects: Annotated[
-        Path | None,
-        typer.Option(
-            "--rejects",
-            help="Where refused rows are listed. Default: FILE.rejects.csv in this folder.",
-            show_default=False,
-        ),
-    ] = None,
+    model: Model = "",
+    start: Origin = "",
+    source: Source = "",
+    rejects: RejectsPath = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     url: Url = "",
     form: OutputFormat = Format.TABLE,

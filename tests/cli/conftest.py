@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import jwt
@@ -70,7 +70,7 @@ class Suite(grpc.GenericRpcHandler):
             made = chosen if isinstance(chosen, Message | Refusal) else chosen(request)
             if isinstance(made, Refusal):
                 context.abort(made.code, made.text)  # raises
-            return cast("Message", made)
+            return made
 
         def answers(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
             yield answer(request, context)

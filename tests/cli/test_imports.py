@@ -59,7 +59,7 @@ class Importer:
             if is_whole
             else usage_model_pb2.Import.STATE_UPLOADING
         )
-        return usage_service_pb2.ImportUsageResponse(**{"import": self.job(state)})  # type: ignore[arg-type]
+        return usage_service_pb2.ImportUsageResponse(**{"import": self.job(state)})
 
     def get(
         self, request: usage_service_pb2.GetImportRequest

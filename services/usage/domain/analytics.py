@@ -170,7 +170,7 @@ def usage_peaks(
     total = add_exactly(by_hour.values())
     busiest = nsmallest(count, by_hour.items(), key=lambda item: (-item[1], item[0]))
     return tuple(
-        UsagePeak(hour_at, quantity, float(EXACT.divide(quantity * hours, total)))
+        UsagePeak(hour_at, quantity, share_of(quantity * hours, total))
         for hour_at, quantity in busiest
         if quantity > 0 and total > 0
     )
@@ -209,6 +209,11 @@ def error_cost(totals: UsageTotals, classes: Sequence[ErrorClass]) -> ErrorCost:
             )
         ),
     )
+
+
+def share_of(part: Decimal, whole: Decimal) -> float:
+    """Returns the ratio of two amounts of one kind, which is a plain number. whole: not 0."""
+    return float(EXACT.divide(part, whole))
 
 
 def _cell(instant: datetime, tz: ZoneInfo) -> int:

@@ -22,7 +22,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from services.kernel.period import Period
-from services.usage.domain.analytics import HourlyUsage, hours_of, quantity_by_hour, usage_totals
+from services.usage.domain.analytics import (
+    HourlyUsage,
+    hours_of,
+    quantity_by_hour,
+    share_of,
+    usage_totals,
+)
 
 TARGET_UTILIZATION = 0.8
 BUSY_PERCENTILE = 95
@@ -76,7 +82,7 @@ def mean_utilization(rows: Sequence[HourlyUsage]) -> float | None:
 def _success(rows: Sequence[HourlyUsage]) -> _Scored:
     totals = usage_totals(rows)
     if totals.list_cost > 0:
-        lost = min(1.0, max(0.0, float(totals.failed_cost / totals.list_cost)))
+        lost = min(1.0, max(0.0, share_of(totals.failed_cost, totals.list_cost)))
         text = f"{_percent(lost)} of the list cost went into events that failed"
     else:
         lost = totals.failed_events / totals.events

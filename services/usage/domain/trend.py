@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from services.kernel.money import EXACT
 from services.kernel.period import Period, day_start
-from services.usage.domain.analytics import HourlyUsage, UsageTotals
+from services.usage.domain.analytics import HourlyUsage, UsageTotals, share_of
 from services.usage.domain.rate_plan import ZERO, round_cost
 
 FIT_DAYS_MIN = 7
@@ -152,7 +152,7 @@ def _student_quantile(freedom: int) -> float:
 
 
 def _change(now: Decimal, before: Decimal) -> float | None:
-    return float(EXACT.divide(now - before, before)) if before > 0 else None
+    return share_of(EXACT.subtract(now, before), before) if before > 0 else None
 
 
 def _daily_quantities(

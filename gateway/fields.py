@@ -108,3 +108,19 @@ def camel_case(name: str) -> str:
     """Returns a snake-case name as JSON spells it: `display_name` -> `displayName`."""
     head, *tail = name.split("_")
     return head + "".join(part[:1].upper() + part[1:] for part in tail)
+
+
+def has_oneofs(message: DescMessage) -> bool:
+    """Tells whether the message, or one it can hold, has a oneof; special messages do not count."""
+    seen: set[DescMessage] = set()
+    waiting = [message]
+    while waiting:
+        current = waiting.pop()
+        if current in seen or is_special(current):
+            continue
+        seen.add(current)
+        if current.oneofs:
+            return True
+        elements = (element_of(field) for field in current.fields)
+        waiting.extend(element for element in elements if isinstance(element, DescMessage))
+    return False

@@ -16,7 +16,7 @@ from protobuf import (
     Message,
     Registry,
     ScalarType,
-    merge_from,
+    merge_from_binary,
     message_from_json_value,
     message_to_json_value,
 )
@@ -28,13 +28,14 @@ from gateway.fields import (
     HTTP_BODY,
     element_of,
     fields_by_name,
+    has_oneofs,
     resolve,
     spelled,
 )
 from gateway.masks import json_mask, paths_of
 from gateway.query import Parameters, parse_json
 from gateway.routes import Route
-from gateway.violations import find_violations, readable
+from gateway.violations import find_conflicts, find_violations, readable
 from services.kernel.errors import FieldViolations
 
 JSON = "application/json"
@@ -71,6 +72,7 @@ class Transcoder:
         self._path_parameters = Parameters(self._input)
         self._query_parameters = Parameters(self._input, taken)
         self._mask_field = _mask_field(route, self._input)
+        self._has_oneofs = has_oneofs(self._input)
 
     @property
     def takes_body(self) -> bool:
@@ -193,12 +195,18 @@ class Transcoder:
     def _read(self, shape: DescMessage, text: bytes) -> Message:
         check_depth(text, self._depth_max)
         try:
-            return shape.type.from_json(text, registry=self._registry)
+            message = shape.type.from_json(text, registry=self._registry)
         except json.JSONDecodeError as error:
             raise MalformedBody(f"the body is not JSON: {error}") from error
         except _CODEC_ERRORS as error:
             document = parse_json(text)
             raise self._violations(shape, document, error) from error
+        if self._has_oneofs:
+            # The codec keeps the last of two members; the caller meant something else.
+            conflicts = find_conflicts(shape, parse_json(text))
+            if conflicts:
+                raise FieldViolations(conflicts)
+        return message
 
     def _from_value(self, document: dict[str, Any]) -> Message:
         try:
@@ -213,7 +221,8 @@ class Transcoder:
         return FieldViolations(found or [("", readable(error))])
 
     def _merge(self, message: Message, document: dict[str, Any]) -> None:
-        merge_from(message, self._from_value(document))
+        # Over the wire: the codec's merge of messages resets numbers that the second leaves out.
+        merge_from_binary(message, self._from_value(document).to_binary())
 
     def _override(self, message: Message, name: str, value: str) -> None:
         field = fields_by_name(self._input)[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from protobuf import (
@@ -16,11 +16,12 @@ from protobuf import (
     DescFieldValueList,
     DescFieldValueMap,
     DescMessage,
+    DescOneof,
     Registry,
     message_from_json_value,
 )
 
-from gateway.fields import element_of, fields_by_name, is_special
+from gateway.fields import element_of, fields_by_name, is_special, oneof_of
 
 VIOLATIONS_MAX = 20
 _TEXT_MAX = 200
@@ -43,7 +44,13 @@ def find_violations(message: DescMessage, value: Any, registry: Registry) -> lis
 
     Paths are spelled in proto names, with `[index]` for elements. Empty where nothing is wrong.
     """
-    return list(islice(_find(message, value, "", registry), VIOLATIONS_MAX))
+    found = _find(message, value, "", registry)
+    return list(islice(chain(found, _conflicts(message, value, "")), VIOLATIONS_MAX))
+
+
+def find_conflicts(message: DescMessage, value: Any) -> list[tuple[str, str]]:
+    """Returns (field path, what is wrong) where two members of a oneof are given."""
+    return list(islice(_conflicts(message, value, ""), VIOLATIONS_MAX))
 
 
 def readable(error: BaseException) -> str:
@@ -94,6 +101,32 @@ def _find_in_field(
         yield from _find(inside, value, here, registry)
     else:
         yield from _try(message, {field.name: value}, here, registry)
+
+
+def _conflicts(message: DescMessage, value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if is_special(message) or not isinstance(value, dict):
+        return
+    known = fields_by_name(message)
+    chosen: dict[DescOneof, str] = {}
+    for name, member in value.items():
+        field = known.get(name)
+        if field is None or member is None:
+            continue
+        here = _join(path, field.name)
+        oneof = oneof_of(field)
+        if oneof is not None and chosen.setdefault(oneof, field.name) != field.name:
+            yield here, f"it excludes {chosen[oneof]}; give one of them"
+        inside = element_of(field)
+        if isinstance(inside, DescMessage):
+            yield from _conflicts_inside(inside, member, here)
+
+
+def _conflicts_inside(message: DescMessage, value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, list):
+        for index, element in enumerate(value):
+            yield from _conflicts(message, element, f"{path}[{index}]")
+    else:
+        yield from _conflicts(message, value, path)
 
 
 def _try(

@@ -12,8 +12,8 @@ from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
 from services.kernel.pagination import PageTokens
 from services.usage.api.usage import UsageServicer
-from services.usage.exchange import ExchangeRates
 from services.usage.service.costs import CostQueries
+from services.usage.service.exchange import ExchangeRates
 from services.usage.service.importing import Imports
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts

@@ -16,9 +16,9 @@ import pytest
 from services.usage.domain.event import Attributes
 from services.usage.domain.price_index import PriceIndex
 from services.usage.domain.rate_plan import RatePlan
-from services.usage.llm_prices import genai, litellm
-from services.usage.llm_prices.catalogue import Catalogue, CatalogueBook
-from services.usage.llm_prices.litellm import InvalidCatalogue
+from services.usage.service.llm_prices import genai, litellm
+from services.usage.service.llm_prices.catalogue import Catalogue, CatalogueBook
+from services.usage.service.llm_prices.litellm import InvalidCatalogue
 from tests.support.shared import shared_path
 
 RECORDED = datetime(2026, 11, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import date
 
 from services.kernel.money import EXACT
 from services.usage.domain.answer import AppliedRate
-from services.usage.exchange import ExchangeRate, ExchangeRates
+from services.usage.service.exchange import ExchangeRate, ExchangeRates
 from services.usage.store.costs import CostCell
 
 

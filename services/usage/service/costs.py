@@ -31,8 +31,8 @@ from services.usage.domain.question import (
     previous_period,
 )
 from services.usage.errors import TooManyGroups
-from services.usage.exchange import ExchangeRates
 from services.usage.service.converting import convert_cells
+from services.usage.service.exchange import ExchangeRates
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store import answers
 from services.usage.store.costs import CostCell, cost_cells

@@ -20,7 +20,7 @@ from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.usage.domain.import_file import ImportFile, ImportSize, ImportState, RefusedRow
 from services.usage.domain.recording import Receipt, Verdict
 from services.usage.errors import ImportNotFound
-from services.usage.importers import (
+from services.usage.service.importers import (
     ImportKind,
     ImportOptions,
     ImportRows,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from services.kernel.money import add_exactly
 from services.usage.domain.event import UsageEvent
-from services.usage.importers import (
+from services.usage.service.importers import (
     ImportKind,
     ImportOptions,
     Parsed,

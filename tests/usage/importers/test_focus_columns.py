@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
-from services.usage.importers.focus_columns import (
+from services.usage.service.importers.focus_columns import (
     CHARGE_CATEGORIES,
     CHARGE_CLASSES,
     SERVICE_CATEGORIES,
@@ -15,7 +15,7 @@ from services.usage.importers.focus_columns import (
     mandatory_columns,
     version_of,
 )
-from services.usage.importers.tables import Columns
+from services.usage.service.importers.tables import Columns
 from tests.support.shared import shared_path
 
 

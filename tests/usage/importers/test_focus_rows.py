@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from services.usage.domain.event import Costs
-from services.usage.importers import ImportKind, ImportOptions, TagKeys, detect, open_import
-from services.usage.importers.rows import MissingColumns
+from services.usage.service.importers import ImportKind, ImportOptions, TagKeys, detect, open_import
+from services.usage.service.importers.rows import MissingColumns
 from tests.usage.importers.reading import (
     FOCUS_ROW,
     events,

@@ -12,7 +12,7 @@ import pytest
 
 from services.kernel.money import add_exactly
 from services.usage.domain.event import UsageEvent
-from services.usage.importers import ImportKind, ImportOptions, detect, open_import
+from services.usage.service.importers import ImportKind, ImportOptions, detect, open_import
 from tests.support.shared import shared_path
 from tests.usage.importers.reading import billed, events, grouped
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.usage.importers import identity
-from services.usage.importers.identity import Occurrences, RowIdentity
-from services.usage.importers.rows import ImportTooLarge
+from services.usage.service.importers import identity
+from services.usage.service.importers.identity import Occurrences, RowIdentity
+from services.usage.service.importers.rows import ImportTooLarge
 from tests.usage.importers.reading import FOCUS_ROW, events, focus_csv, write_csv
 
 

@@ -17,9 +17,9 @@ from services.kernel.validation import violations_of
 from services.usage.convert.usage import to_event
 from services.usage.convert.validity import semantic_violations
 from services.usage.domain.event import Outcome
-from services.usage.importers import ImportKind, ImportOptions
-from services.usage.importers.attributes import LENGTHS_MAX
-from services.usage.importers.json_event import EVENT_FIELDS
+from services.usage.service.importers import ImportKind, ImportOptions
+from services.usage.service.importers.attributes import LENGTHS_MAX
+from services.usage.service.importers.json_event import EVENT_FIELDS
 from tests.usage.importers.reading import events, measured, rejects
 
 EVENT: dict[str, Any] = {

@@ -14,8 +14,8 @@ import pytest
 
 from services.kernel.money import add_exactly
 from services.usage.domain.event import Outcome, UsageEvent
-from services.usage.importers import ImportKind, ImportOptions, detect, open_import
-from services.usage.importers.rows import MissingColumns, TraceStartRequired
+from services.usage.service.importers import ImportKind, ImportOptions, detect, open_import
+from services.usage.service.importers.rows import MissingColumns, TraceStartRequired
 from tests.support.shared import shared_path
 from tests.usage.importers.reading import START, events, rejects
 

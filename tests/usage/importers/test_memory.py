@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.usage.importers import ImportKind, ImportOptions, Parsed, open_import
+from services.usage.service.importers import ImportKind, ImportOptions, Parsed, open_import
 from tests.usage.importers.reading import FOCUS_ROW
 
 ROWS = 200_000

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from services.kernel.money import EXACT, add_exactly
-from services.usage.importers import ImportKind, ImportOptions, detect, open_import
-from services.usage.importers.rows import MissingColumns
+from services.usage.service.importers import ImportKind, ImportOptions, detect, open_import
+from services.usage.service.importers.rows import MissingColumns
 from tests.support.shared import shared_path
 from tests.usage.importers.reading import (
     billed,

@@ -12,13 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.kernel.errors import InvalidArgument
-from services.usage.importers import ImportKind, ImportOptions, Rejected, detect, open_import
-from services.usage.importers.rows import (
+from services.usage.service.importers import (
+    ImportKind,
+    ImportOptions,
+    Rejected,
+    detect,
+    open_import,
+)
+from services.usage.service.importers.rows import (
     InvalidImportOption,
     UnknownImportKind,
     UnreadableImportFile,
 )
-from services.usage.importers.tables import LINE_LENGTH_MAX
+from services.usage.service.importers.tables import LINE_LENGTH_MAX
 from tests.usage.importers.reading import FOCUS_ROW, events, focus_csv, read, rejects
 
 TRACE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"

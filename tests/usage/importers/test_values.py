@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.money import EXACT
-from services.usage.importers.rows import RowProblem
-from services.usage.importers.values import (
+from services.usage.service.importers.rows import RowProblem
+from services.usage.service.importers.values import (
     Remembered,
     american_day,
     instant,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from services.usage.importers.tables import Columns
+from services.usage.service.importers.tables import Columns
 
 
 class Level(Enum):

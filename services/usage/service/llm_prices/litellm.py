@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from services.kernel.errors import InvalidArgument
 from services.kernel.money import EXACT
-from services.usage.llm_prices.catalogue import (
+from services.usage.service.llm_prices.catalogue import (
     DAY_MINUTES,
     TOKENS_PER_PRICE,
     WHOLE_WEEK,

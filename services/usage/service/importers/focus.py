@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from services.usage.domain.event import Attributes, Costs
-from services.usage.importers.attributes import (
+from services.usage.service.importers.attributes import (
     TagReader,
     cell_text,
     checked,
@@ -27,7 +27,7 @@ from services.usage.importers.attributes import (
     required_text,
     snake_case,
 )
-from services.usage.importers.charges import (
+from services.usage.service.importers.charges import (
     ONE_CHARGE,
     BillLayout,
     Cells,
@@ -40,7 +40,7 @@ from services.usage.importers.charges import (
     optional_number_cell,
     ordered,
 )
-from services.usage.importers.focus_columns import (
+from services.usage.service.importers.focus_columns import (
     CHARGE_CATEGORIES,
     CHARGE_CLASSES,
     SERVICE_CATEGORIES,
@@ -49,9 +49,9 @@ from services.usage.importers.focus_columns import (
     mandatory_columns,
     version_of,
 )
-from services.usage.importers.rows import ImportKind, ImportOptions
-from services.usage.importers.tables import Columns
-from services.usage.importers.values import NO_VALUE, Remembered, Tags, instant, json_tags
+from services.usage.service.importers.rows import ImportKind, ImportOptions
+from services.usage.service.importers.tables import Columns
+from services.usage.service.importers.values import NO_VALUE, Remembered, Tags, instant, json_tags
 
 _CHARGE_CATEGORIES = {text.lower(): text for text in CHARGE_CATEGORIES}
 _CHARGE_CLASSES = {text.lower(): text for text in CHARGE_CLASSES}

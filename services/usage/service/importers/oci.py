@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from services.usage.domain.event import Attributes, Costs
-from services.usage.importers.attributes import (
+from services.usage.service.importers.attributes import (
     TagReader,
     cell_text,
     checked,
@@ -22,7 +22,7 @@ from services.usage.importers.attributes import (
     required_text,
     snake_case,
 )
-from services.usage.importers.charges import (
+from services.usage.service.importers.charges import (
     BillLayout,
     Cells,
     EventReader,
@@ -34,10 +34,10 @@ from services.usage.importers.charges import (
     optional_number_cell,
     ordered,
 )
-from services.usage.importers.rows import ImportKind, ImportOptions
-from services.usage.importers.service_categories import OCI_CATEGORIES, service_category
-from services.usage.importers.tables import Columns
-from services.usage.importers.values import checked_tags, instant
+from services.usage.service.importers.rows import ImportKind, ImportOptions
+from services.usage.service.importers.service_categories import OCI_CATEGORIES, service_category
+from services.usage.service.importers.tables import Columns
+from services.usage.service.importers.values import checked_tags, instant
 
 KIND_NAME = "an OCI cost report"
 _START, _END = "lineItem/intervalUsageStart", "lineItem/intervalUsageEnd"

@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.usage.domain.event import Attributes, Costs, UsageEvent
-from services.usage.importers.attributes import CHARGE
-from services.usage.importers.rows import RowProblem
-from services.usage.importers.values import NO_VALUE, Remembered, number
+from services.usage.service.importers.attributes import CHARGE
+from services.usage.service.importers.rows import RowProblem
+from services.usage.service.importers.values import NO_VALUE, Remembered, number
 
 Cells = Sequence[str]
 Key = tuple[str, ...]

@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from services.usage.llm_prices.catalogue import (
+from services.usage.service.llm_prices.catalogue import (
     DAY_MINUTES,
     WHOLE_WEEK,
     Catalogue,

@@ -11,7 +11,7 @@ from typing import Generic, NoReturn, TypeVar
 
 from services.kernel.money import EXACT, FRACTION_DIGITS_MAX, INTEGER_DIGITS_MAX
 from services.usage.domain.event import TAG_KEY_LENGTH_MAX, TAG_VALUE_LENGTH_MAX, TAGS_MAX
-from services.usage.importers.rows import RowProblem
+from services.usage.service.importers.rows import RowProblem
 
 # Cells that hold no value. `NULL` comes from databases that export their nulls as text.
 NO_VALUE = frozenset(("", "NULL", "null", "Null"))

@@ -24,17 +24,17 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.usage.domain.event import Attributes, Outcome, UsageEvent
-from services.usage.importers.attributes import LENGTHS_MAX, cell_text
-from services.usage.importers.charges import Cells, EventReader
-from services.usage.importers.rows import (
+from services.usage.service.importers.attributes import LENGTHS_MAX, cell_text
+from services.usage.service.importers.charges import Cells, EventReader
+from services.usage.service.importers.rows import (
     ImportKind,
     ImportOptions,
     MissingColumns,
     RowProblem,
     TraceStartRequired,
 )
-from services.usage.importers.tables import Columns
-from services.usage.importers.values import (
+from services.usage.service.importers.tables import Columns
+from services.usage.service.importers.values import (
     NO_VALUE,
     Remembered,
     bounded,

@@ -24,8 +24,8 @@ floating-point columns of Parquet are rounded to 18 digits, half to even.
 
 from __future__ import annotations
 
-from services.usage.importers.opening import detect, open_import
-from services.usage.importers.rows import (
+from services.usage.service.importers.opening import detect, open_import
+from services.usage.service.importers.rows import (
     ImportKind,
     ImportOptions,
     ImportRows,

@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from services.usage.domain.event import Attributes, Costs
-from services.usage.importers.attributes import (
+from services.usage.service.importers.attributes import (
     TagReader,
     cell_text,
     checked,
@@ -25,7 +25,7 @@ from services.usage.importers.attributes import (
     required_text,
     snake_case,
 )
-from services.usage.importers.charges import (
+from services.usage.service.importers.charges import (
     BillLayout,
     Cells,
     EventReader,
@@ -36,10 +36,10 @@ from services.usage.importers.charges import (
     number_cell,
     optional_number_cell,
 )
-from services.usage.importers.rows import ImportKind, ImportOptions
-from services.usage.importers.service_categories import AZURE_CATEGORIES, service_category
-from services.usage.importers.tables import Columns
-from services.usage.importers.values import (
+from services.usage.service.importers.rows import ImportKind, ImportOptions
+from services.usage.service.importers.service_categories import AZURE_CATEGORIES, service_category
+from services.usage.service.importers.tables import Columns
+from services.usage.service.importers.values import (
     NO_VALUE,
     Remembered,
     Tags,

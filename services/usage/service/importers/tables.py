@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from services.usage.importers.parquet import is_parquet, parquet_columns, parquet_rows
-from services.usage.importers.rows import MissingColumns, RowProblem, UnreadableImportFile
+from services.usage.service.importers.parquet import is_parquet, parquet_columns, parquet_rows
+from services.usage.service.importers.rows import MissingColumns, RowProblem, UnreadableImportFile
 
 # 94 columns of a bill come to 4 kB; JSON in them may reach csv's own limit of 128 kB a field.
 LINE_LENGTH_MAX = 1 << 20

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from services.kernel.money import EXACT
 from services.usage.domain.event import Attributes, Costs
-from services.usage.importers.attributes import (
+from services.usage.service.importers.attributes import (
     TagReader,
     cell_text,
     checked,
@@ -28,7 +28,7 @@ from services.usage.importers.attributes import (
     required_text,
     snake_case,
 )
-from services.usage.importers.charges import (
+from services.usage.service.importers.charges import (
     BillLayout,
     Cells,
     EventReader,
@@ -40,10 +40,10 @@ from services.usage.importers.charges import (
     optional_number_cell,
     ordered,
 )
-from services.usage.importers.rows import ImportKind, ImportOptions, RowProblem
-from services.usage.importers.service_categories import AWS_CATEGORIES, service_category
-from services.usage.importers.tables import Columns
-from services.usage.importers.values import checked_tags, instant, rounded_to_scale
+from services.usage.service.importers.rows import ImportKind, ImportOptions, RowProblem
+from services.usage.service.importers.service_categories import AWS_CATEGORIES, service_category
+from services.usage.service.importers.tables import Columns
+from services.usage.service.importers.values import checked_tags, instant, rounded_to_scale
 
 KIND_NAME = "an AWS Cost and Usage Report"
 _REQUIRED = (

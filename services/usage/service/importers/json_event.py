@@ -21,9 +21,9 @@ from services.usage.domain.event import (
     Outcome,
     UsageEvent,
 )
-from services.usage.importers.attributes import LENGTHS_MAX
-from services.usage.importers.rows import RowProblem
-from services.usage.importers.values import (
+from services.usage.service.importers.attributes import LENGTHS_MAX
+from services.usage.service.importers.rows import RowProblem
+from services.usage.service.importers.values import (
     Tags,
     bounded,
     checked_tags,

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.usage.importers.rows import RowProblem, UnreadableImportFile
-from services.usage.importers.values import rounded_to_scale
+from services.usage.service.importers.rows import RowProblem, UnreadableImportFile
+from services.usage.service.importers.values import rounded_to_scale
 
 _MAGIC = b"PAR1"
 _DAMAGES = (pa.ArrowException, OSError, UnicodeDecodeError)

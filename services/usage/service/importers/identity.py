@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from operator import itemgetter
 
-from services.usage.importers.rows import ImportTooLarge, RowProblem
-from services.usage.importers.values import NO_VALUE
+from services.usage.service.importers.rows import ImportTooLarge, RowProblem
+from services.usage.service.importers.values import NO_VALUE
 
 # A key costs 8 bytes in a table at most two thirds full: 256 MiB at this bound.
 _SLOTS_MAX = 1 << 25

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from services.usage.domain.event import ATTRIBUTE_LENGTH_MAX, Attributes
-from services.usage.importers.currencies import NATIONAL_CURRENCIES
-from services.usage.importers.rows import RowProblem, TagKeys
-from services.usage.importers.values import NO_VALUE, bounded
+from services.usage.service.importers.currencies import NATIONAL_CURRENCIES
+from services.usage.service.importers.rows import RowProblem, TagKeys
+from services.usage.service.importers.values import NO_VALUE, bounded
 
 # The limits of finops.usage.v1.UsageEvent, so that an imported event can be read and amended there.
 LENGTHS_MAX = {

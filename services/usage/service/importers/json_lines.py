@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from services.usage.domain.event import UsageEvent
-from services.usage.importers.json_event import event_fields, event_of
-from services.usage.importers.rows import (
+from services.usage.service.importers.json_event import event_fields, event_of
+from services.usage.service.importers.rows import (
     ImportKind,
     ImportOptions,
     Parsed,
@@ -28,7 +28,7 @@ from services.usage.importers.rows import (
     RowProblem,
     excerpt,
 )
-from services.usage.importers.tables import Lines, open_text
+from services.usage.service.importers.tables import Lines, open_text
 
 LineReader = Callable[[dict[str, Any]], UsageEvent]
 

@@ -6,21 +6,26 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from services.usage.importers.aws_cur import aws_cur_reader, is_aws_cur
-from services.usage.importers.azure import azure_reader, is_azure
-from services.usage.importers.charges import EventReader
-from services.usage.importers.focus import focus_ignored, focus_reader, focus_variant, is_focus
-from services.usage.importers.identity import RowIdentity
-from services.usage.importers.json_lines import (
+from services.usage.service.importers.aws_cur import aws_cur_reader, is_aws_cur
+from services.usage.service.importers.azure import azure_reader, is_azure
+from services.usage.service.importers.charges import EventReader
+from services.usage.service.importers.focus import (
+    focus_ignored,
+    focus_reader,
+    focus_variant,
+    is_focus,
+)
+from services.usage.service.importers.identity import RowIdentity
+from services.usage.service.importers.json_lines import (
     cloudevent_reader,
     event_reader,
     is_cloudevent,
     json_rows,
 )
-from services.usage.importers.llm_traces import trace_of, trace_reader, trace_variant
-from services.usage.importers.oci import is_oci, oci_reader
-from services.usage.importers.parquet import is_parquet
-from services.usage.importers.rows import (
+from services.usage.service.importers.llm_traces import trace_of, trace_reader, trace_variant
+from services.usage.service.importers.oci import is_oci, oci_reader
+from services.usage.service.importers.parquet import is_parquet
+from services.usage.service.importers.rows import (
     ImportKind,
     ImportOptions,
     ImportRows,
@@ -31,7 +36,7 @@ from services.usage.importers.rows import (
     UnknownImportKind,
     excerpt,
 )
-from services.usage.importers.tables import Columns, Table, first_line
+from services.usage.service.importers.tables import Columns, Table, first_line
 
 
 class TableFormat(NamedTuple):

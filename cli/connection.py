@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -77,8 +77,13 @@ def local_targets(state: StackState) -> dict[str, str]:
     return {**targets, "*": first} if first else {}
 
 
-def local_token(data_dir: Path, tenant: str) -> Callable[[], str]:
-    """Returns what signs a short token for whoever may read the stack's secrets."""
+def local_token(
+    data_dir: Path, tenant: str, *, roles: Sequence[str] = ("org_admin",)
+) -> Callable[[], str]:
+    """Returns what signs a short token for whoever may read the stack's secrets.
+
+    tenant: `*` signs for all tenants, as a platform admin.
+    """
     keys = load_keys(data_dir)
     if keys is None:
         raise Denied(
@@ -90,7 +95,7 @@ def local_token(data_dir: Path, tenant: str) -> Callable[[], str]:
         keys,
         tenant="platform" if is_for_all else tenant,
         subject=f"cli:{user_name()}",
-        roles=["platform_admin"] if is_for_all else ["org_admin"],
+        roles=["platform_admin"] if is_for_all else roles,
         now=clock.now(),
         life=_LIFE,
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from finops_sdk import AsyncClient
 
-from cli.connection import user_name
+from cli.connection import local_targets, local_token, user_name
+from cli.demo import company
+from cli.demo.loading import load_demo
 from cli.options import DEFAULT_DATA_DIR, DataDir
 from cli.output import Output
 from cli.stack.detached import start_detached
@@ -56,10 +59,24 @@ def up(
     stack = Stack(data_dir, report=output.note, port=port)
 
     async def on_ready(state: StackState) -> None:
+        if demo and not state.demo_tenant:
+            await add_demo(data_dir, state, output)
         show_addresses(data_dir, state, output)
-        sys.stdout.flush()
 
     asyncio.run(stack.run(on_ready))
+
+
+async def add_demo(data_dir: Path, state: StackState, output: Output) -> None:
+    """Loads the demo company into a stack that does not have it."""
+    began = time.monotonic()
+    today = SystemClock().now().astimezone(company.ZONE).date()
+    token = local_token(data_dir, company.TENANT, roles=["platform_admin"])
+    async with AsyncClient(local_targets(state), token, timeout_seconds=60) as client:
+        with output.progress("loading the demo company", None, "events") as advance:
+            stored = await load_demo(client, today, advance)
+    state.demo_tenant = company.TENANT
+    seconds = time.monotonic() - began
+    output.note(f"loaded the demo company, invented data: {stored:,} events in {seconds:.1f} s")
 
 
 def show_addresses(data_dir: Path, state: StackState, output: Output) -> None:

@@ -1,0 +1,117 @@
+"""Loads the demo company into a running suite, through its public interface."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
+from itertools import islice
+
+import grpc
+from finops.usage.v1 import (
+    allocation_service_pb2,
+    directory_service_pb2,
+    pricing_model_pb2,
+    pricing_service_pb2,
+    usage_service_pb2,
+)
+from finops.usage.v1.usage_model_pb2 import RECORD_STATUS_ACCEPTED, RECORD_STATUS_DUPLICATE
+from finops_sdk import ApiError, AsyncClient, deliver
+
+from cli.demo import company
+from cli.demo.workload import events
+from cli.errors import CommandError
+
+_BATCH = 4_000
+_STORED = (RECORD_STATUS_ACCEPTED, RECORD_STATUS_DUPLICATE)
+Advance = Callable[[int], None]
+
+
+async def load_demo(client: AsyncClient, today: date, advance: Advance) -> int:
+    """Loads people, prices and a year of events up to `today`; returns the events stored.
+
+    Loading again changes nothing. advance: takes the events sent so far. The caller is a platform
+    admin, because a tenant is created.
+    """
+    await _load_directory(client)
+    await _load_prices(client, today)
+    stored = 0
+    async for answer in deliver(client.usage.StreamUsage, _batches(today), window=4):
+        stored += len(answer.statuses)
+        if any(status not in _STORED for status in answer.statuses):
+            raise CommandError(f"The demo was refused: {answer.problems[:1]}")
+        advance(stored)
+    return stored
+
+
+async def _batches(today: date) -> AsyncIterator[usage_service_pb2.StreamUsageRequest]:
+    source = events(today)
+    sequence = 0
+    while batch := list(islice(source, _BATCH)):
+        sequence += 1
+        yield usage_service_pb2.StreamUsageRequest(
+            sequence=sequence, tenant_id=company.TENANT, events=batch
+        )
+
+
+async def _load_directory(client: AsyncClient) -> None:
+    directory = client.directory
+    await _once(
+        directory.CreateTenant(
+            directory_service_pb2.CreateTenantRequest(tenant=company.TENANT_RECORD)
+        )
+    )
+    for department in company.departments():
+        await _once(
+            directory.CreateDepartment(
+                directory_service_pb2.CreateDepartmentRequest(
+                    tenant_id=company.TENANT, department=department
+                )
+            )
+        )
+    for user in company.users():
+        await _once(
+            directory.CreateUser(
+                directory_service_pb2.CreateUserRequest(tenant_id=company.TENANT, user=user)
+            )
+        )
+
+
+async def _load_prices(client: AsyncClient, today: date) -> None:
+    pricing = client.pricing
+    book = pricing_model_pb2.PriceBook(
+        price_book_id=company.BOOK, display_name="Demo prices (invented)"
+    )
+    await _once(
+        pricing.CreatePriceBook(
+            pricing_service_pb2.CreatePriceBookRequest(tenant_id=company.TENANT, price_book=book)
+        )
+    )
+    await _once(
+        pricing.CreatePeakSchedule(
+            pricing_service_pb2.CreatePeakScheduleRequest(
+                tenant_id=company.TENANT, peak_schedule=company.peak_schedule()
+            )
+        )
+    )
+    for price in company.prices(today):
+        await _once(
+            pricing.CreatePrice(
+                pricing_service_pb2.CreatePriceRequest(tenant_id=company.TENANT, price=price)
+            )
+        )
+    await _once(
+        client.allocation.CreateAllocationRule(
+            allocation_service_pb2.CreateAllocationRuleRequest(
+                tenant_id=company.TENANT, allocation_rule=company.allocation_rule()
+            )
+        )
+    )
+
+
+async def _once(creation: Awaitable[object]) -> None:
+    """Awaits a creation; what an earlier, interrupted load created stays as it is."""
+    try:
+        await creation
+    except ApiError as error:
+        if error.code is not grpc.StatusCode.ALREADY_EXISTS and error.reason != "PRICE_OVERLAP":
+            raise

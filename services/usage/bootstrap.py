@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
 from finops.usage.v1 import usage_service_pb2_grpc
@@ -12,11 +13,16 @@ from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
 from services.kernel.pagination import PageTokens
 from services.usage.api.usage import UsageServicer
+from services.usage.service.amending import Amendments
+from services.usage.service.archiving import Archive
 from services.usage.service.costs import CostQueries
+from services.usage.service.events import StoredEvents
 from services.usage.service.exchange import ExchangeRates
 from services.usage.service.importing import Imports
+from services.usage.service.reconciling import Reconciler
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
+from services.usage.service.watching import CostFeed, CostWatch
 from services.usage.settings import UsageSettings
 from services.usage.worker import workers
 
@@ -35,9 +41,23 @@ async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
     cache = Cache.connect(settings.redis_url, service=SERVICE)
     tokens = PageTokens(settings.page_token_secret)
     contexts = TenantContexts(database)
-    recorder = Recorder(database, contexts)
+    feed = CostFeed(database)
+    recorder = Recorder(database, contexts, feed)
     imports = Imports(database, recorder, tokens=tokens, clock=clock)
+    reconciler = Reconciler(database, contexts)
+    archive = Archive(
+        database,
+        contexts,
+        folder=settings.archive_dir,
+        retention_months=settings.raw_retention_months,
+        clock=clock,
+    )
     usage = UsageServicer(
+        events=StoredEvents(database, contexts, tokens=tokens, clock=clock),
+        amendments=Amendments(database, contexts),
+        watch=CostWatch(database, feed),
+        reconciler=reconciler,
+        archive=archive,
         recorder=recorder,
         imports=imports,
         costs=CostQueries(
@@ -54,6 +74,13 @@ async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
         settings=settings,
         servicers=[partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage)],
         database=database,
-        workers=workers(database, imports=imports),
+        workers=workers(
+            database,
+            imports=imports,
+            reconciler=reconciler,
+            archive=archive,
+            feed=feed,
+            feed_retention=timedelta(days=settings.feed_retention_days),
+        ),
         closing=[cache.close],
     )

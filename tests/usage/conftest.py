@@ -9,6 +9,7 @@ import pytest
 from services.kernel.database import Database, PoolLimits
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
+from services.usage.service.watching import CostFeed
 from tests.support.database import ServiceDatabase, migrated
 
 
@@ -35,4 +36,4 @@ def contexts(usage_database: Database) -> TenantContexts:
 @pytest.fixture
 def recorder(usage_database: Database, contexts: TenantContexts) -> Recorder:
     """Records usage into the test's database."""
-    return Recorder(usage_database, contexts)
+    return Recorder(usage_database, contexts, CostFeed(usage_database))

@@ -173,7 +173,7 @@ async def test_a_managers_line_is_the_sum_of_its_people(
 
 
 @given(
-    start=st.datetimes(datetime(2025, 1, 1), datetime(2026, 12, 31)),
+    start=st.datetimes(datetime(2025, 1, 1), datetime(2026, 12, 31)),  # noqa: DTZ001 - Hypothesis wants naive bounds
     length=st.timedeltas(timedelta(microseconds=1), timedelta(days=100)),
     name=st.sampled_from(["UTC", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York"]),
     use_days=st.booleans(),

@@ -12,6 +12,7 @@ from services.usage.domain.event import Attributes, Costs, Outcome, UsageEvent
 from services.usage.domain.recording import Verdict
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
+from services.usage.service.watching import CostFeed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CALL = Attributes(resource_type="api_call", unit="request", currency_code="USD", user_id="ada")
@@ -168,7 +169,7 @@ async def test_a_restarted_service_recognises_what_it_stored_before(
     recorder: Recorder, usage_database: Database, tenant: str
 ) -> None:
     await recorder.record(tenant, [event(1)])
-    restarted = Recorder(usage_database, TenantContexts(usage_database))
+    restarted = Recorder(usage_database, TenantContexts(usage_database), CostFeed(usage_database))
 
     receipt = await restarted.record(tenant, [event(1)])
 

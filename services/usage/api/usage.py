@@ -8,22 +8,44 @@ from typing import Any
 import grpc
 from finops.usage.v1 import cost_model_pb2, usage_service_pb2, usage_service_pb2_grpc
 
+from services.usage.api.events import EventMethods
 from services.usage.api.imports import ImportMethods
 from services.usage.api.tenant import as_tenant
 from services.usage.convert import costs as cost_convert
 from services.usage.convert import usage as convert
+from services.usage.service.amending import Amendments
+from services.usage.service.archiving import Archive
 from services.usage.service.costs import CostQueries
+from services.usage.service.events import StoredEvents
 from services.usage.service.importing import Imports
+from services.usage.service.reconciling import Reconciler
 from services.usage.service.recording import Recorder
+from services.usage.service.watching import CostWatch
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class UsageServicer(ImportMethods, usage_service_pb2_grpc.UsageServiceServicer):
+class UsageServicer(ImportMethods, EventMethods, usage_service_pb2_grpc.UsageServiceServicer):
     """Serves UsageService."""
 
-    def __init__(self, *, recorder: Recorder, costs: CostQueries, imports: Imports) -> None:
+    def __init__(
+        self,
+        *,
+        recorder: Recorder,
+        costs: CostQueries,
+        imports: Imports,
+        events: StoredEvents,
+        amendments: Amendments,
+        watch: CostWatch,
+        reconciler: Reconciler,
+        archive: Archive,
+    ) -> None:
         """Takes the use cases."""
+        self._events = events
+        self._amendments = amendments
+        self._watch = watch
+        self._reconciler = reconciler
+        self._archive = archive
         self._imports = imports
         self._recorder = recorder
         self._costs = costs

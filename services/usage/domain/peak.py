@@ -80,6 +80,7 @@ class PeakSchedule:
     time_zone: str
     windows: tuple[PeakWindow, ...]
     exception_dates: frozenset[date] = frozenset()
+    display_name: str = field(default="", compare=False)
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
     _slots: tuple[tuple[Decimal, ...], ...] = field(init=False, repr=False, compare=False)
 

@@ -75,6 +75,7 @@ class PriceBook:
     price_book_id: str
     tenant_id: str = ""
     display_name: str = ""
+    created_at: datetime = BEGINNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

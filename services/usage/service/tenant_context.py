@@ -6,7 +6,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 from services.kernel.database import Database
@@ -19,6 +19,7 @@ from services.usage.domain.rate_plan import RatePlan
 from services.usage.domain.recording import HourClock, attributes_digest
 from services.usage.store import prices, tenants
 from services.usage.store.dimensions import intern_dimensions, intern_rate_plans
+from services.usage.store.events import make_partition, partition_months
 from services.usage.store.tenants import TenantSettings
 from services.usage.tables import GLOBAL_TENANT
 
@@ -88,6 +89,22 @@ class TenantContexts:
         self._contexts: OrderedDict[str, TenantContext] = OrderedDict()
         self._global: tuple[int, PriceIndex] | None = None
         self._resolutions = 0
+        self._months: set[date] = set()
+
+    async def require_partitions(self, events: Sequence[UsageEvent]) -> None:
+        """Makes the partitions of the events' months where they are missing."""
+        months = {date(event.start_at.year, event.start_at.month, 1) for event in events}
+        if months <= self._months:
+            return
+        async with self._database.system_transaction() as tx:
+            known = await partition_months(tx)
+            for month in sorted(months - known):
+                await make_partition(tx, month)
+        self._months = known | months
+
+    def forget_partitions(self) -> None:
+        """Looks again before the next batch, because one was archived."""
+        self._months = set()
 
     def forget(self, tenant_id: str) -> None:
         """Drops what is known, after a change of the tenant's prices or settings."""

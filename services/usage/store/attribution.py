@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Subquery, func, literal, select
+from sqlalchemy import ColumnElement, FromClause, Select, Subquery, func, literal, select
 
 from services.kernel.filter import Comparator, FieldType, FilterField, FilterValue
 from services.usage.tables import department, dimension, directory_user
@@ -68,7 +68,8 @@ def manager_lines(tenant_id: str) -> Subquery:
     return select(line.c.manager_id, line.c.user_id).subquery("manager_line")
 
 
-def _line_of(tenant_id: str, manager_id: str) -> Any:
+def line_of(tenant_id: str, manager_id: str) -> Select[*tuple[str]]:
+    """Returns the ids of a manager and everybody below them."""
     table = directory_user.c
     line = select(literal(manager_id).label("user_id")).cte("one_line", recursive=True)
     line = line.union(
@@ -79,7 +80,8 @@ def _line_of(tenant_id: str, manager_id: str) -> Any:
     return select(line.c.user_id)
 
 
-def _subtree_of(tenant_id: str, department_id: str) -> Any:
+def subtree_of(tenant_id: str, department_id: str) -> Select[*tuple[str]]:
+    """Returns the ids of a department and all below it."""
     table = department.c
     tree = select(literal(department_id).label("department_id")).cte("subtree", recursive=True)
     tree = tree.union(
@@ -115,14 +117,14 @@ def dimension_fields(dims: FromClause, tenant_id: str) -> dict[str, FilterField]
     fields["department"] = FilterField(
         FieldType.STRING,
         dims.c.department,
-        meaning=below(dims.c.department, _subtree_of, Comparator.HAS),
+        meaning=below(dims.c.department, subtree_of, Comparator.HAS),
     )
     fields["user"] = FilterField(
-        FieldType.STRING, dims.c.user, meaning=below(dims.c.user, _line_of, Comparator.HAS)
+        FieldType.STRING, dims.c.user, meaning=below(dims.c.user, line_of, Comparator.HAS)
     )
     fields["manager"] = FilterField(
         FieldType.STRING,
         dims.c.user,
-        meaning=below(dims.c.user, _line_of, Comparator.HAS, Comparator.EQUAL),
+        meaning=below(dims.c.user, line_of, Comparator.HAS, Comparator.EQUAL),
     )
     return fields

@@ -144,15 +144,16 @@ def schedule_of(row: RowMapping) -> PeakSchedule:
             for window in row["windows"]
         ),
         exception_dates=frozenset(row["exception_dates"]),
+        display_name=row["display_name"],
     )
 
 
-def schedule_row(tenant_id: str, schedule: PeakSchedule, *, display_name: str) -> dict[str, Any]:
+def schedule_row(tenant_id: str, schedule: PeakSchedule) -> dict[str, Any]:
     """Builds the row of a peak schedule."""
     return {
         "tenant_id": tenant_id or GLOBAL_TENANT,
         "peak_schedule_id": schedule.peak_schedule_id,
-        "display_name": display_name,
+        "display_name": schedule.display_name or schedule.peak_schedule_id,
         "time_zone": schedule.time_zone,
         "windows": [
             {

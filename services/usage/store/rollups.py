@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from typing import NamedTuple
-
 from services.kernel.database import Transaction
 from services.usage.tables import MEASURES
 
@@ -83,28 +80,6 @@ _SHIFT = """make_interval(mins => (extract(epoch FROM (e.start_at AT TIME ZONE $
     - (e.start_at AT TIME ZONE 'UTC'))::integer / 60) % 60)"""
 RAW_HOUR = f"date_trunc('hour', e.start_at + {_SHIFT}) - {_SHIFT}"
 
-_REBUILD_HOURS = f"""
-INSERT INTO usage.rollup_hour (tenant_id, hour_at, dimension_id, {_COLUMNS})
-SELECT $1, {RAW_HOUR}, e.dimension_id, {RAW_MEASURES}
-FROM usage.event e WHERE e.tenant_id = $1 AND e.start_at >= $3 AND e.start_at < $4
-GROUP BY 2, 3
-"""
-
-_REBUILD_DAY = f"""
-INSERT INTO usage.rollup_day (tenant_id, day, dimension_id, {_COLUMNS})
-SELECT $1, $2::date, dimension_id, {_SUMS}
-FROM usage.rollup_hour WHERE tenant_id = $1 AND hour_at >= $3 AND hour_at < $4
-GROUP BY dimension_id
-"""
-
-
-class RebuiltDay(NamedTuple):
-    """One local day to rebuild: its date and its edges in UTC."""
-
-    day: date
-    start_at: datetime
-    end_at: datetime
-
 
 async def pending_tenants(tx: Transaction) -> list[str]:
     """Returns the tenants with deltas to merge, the one that waited longest first."""
@@ -125,21 +100,3 @@ async def lock_mark(tx: Transaction, tenant_id: str) -> None:
     await tx.driver.execute(
         "SELECT FROM usage.rollup_mark WHERE tenant_id = $1 FOR UPDATE", tenant_id
     )
-
-
-async def rebuild_day(tx: Transaction, tenant_id: str, time_zone: str, day: RebuiltDay) -> None:
-    """Makes a day's roll-ups anew from raw events.
-
-    The caller holds the mark, has merged every delta, and lets nobody store events meanwhile.
-    """
-    await tx.driver.execute(
-        "DELETE FROM usage.rollup_hour WHERE tenant_id = $1 AND hour_at >= $2 AND hour_at < $3",
-        tenant_id,
-        day.start_at,
-        day.end_at,
-    )
-    await tx.driver.execute(
-        "DELETE FROM usage.rollup_day WHERE tenant_id = $1 AND day = $2", tenant_id, day.day
-    )
-    await tx.driver.execute(_REBUILD_HOURS, tenant_id, time_zone, day.start_at, day.end_at)
-    await tx.driver.execute(_REBUILD_DAY, tenant_id, day.day, day.start_at, day.end_at)

@@ -53,6 +53,7 @@ CREATE TABLE usage.department (
     display_name text NOT NULL,
     PRIMARY KEY (tenant_id, department_id)
 );
+CREATE INDEX department_below ON usage.department (tenant_id, parent_id);
 CREATE TABLE usage.directory_user (
     tenant_id text NOT NULL,
     user_id text NOT NULL,
@@ -62,6 +63,8 @@ CREATE TABLE usage.directory_user (
     manager_id text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, user_id)
 );
+CREATE INDEX user_in_department ON usage.directory_user (tenant_id, department_id);
+CREATE INDEX user_below ON usage.directory_user (tenant_id, manager_id);
 CREATE TABLE usage.api_key (
     tenant_id text NOT NULL,
     key_id text NOT NULL UNIQUE,
@@ -173,6 +176,13 @@ BEGIN
         name, first || ' 00:00:00+00', (first + interval '1 month')::date || ' 00:00:00+00');
     EXECUTE format('REVOKE ALL ON usage.%I FROM PUBLIC, finops_usage, finops_usage_worker', name);
     RETURN true;
+END $$;
+
+CREATE FUNCTION usage.lock_event_partition(month date) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    EXECUTE format('LOCK TABLE usage.%I IN ACCESS EXCLUSIVE MODE',
+        'event_' || to_char(month, 'YYYY_MM'));
 END $$;
 
 CREATE FUNCTION usage.drop_event_partition(month date) RETURNS void

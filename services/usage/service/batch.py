@@ -1,0 +1,189 @@
+"""One batch of events on its way to storage: its rows, and what is rated behind a lock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from services.kernel.database import Transaction
+from services.kernel.errors import Error
+from services.kernel.money import format_decimal
+from services.usage.domain.event import Costs, UsageEvent
+from services.usage.domain.rating import Rating, metered_quantities, rate
+from services.usage.domain.recording import Problem, Receipt, Verdict, payload_digest
+from services.usage.domain.stateful_meter import MeterMonth, StatefulMeter
+from services.usage.service.tenant_context import Resolution, TenantContext
+from services.usage.store import prices
+from services.usage.store.dimensions import intern_rate_plans
+from services.usage.store.events import EventRow, stored_digests
+
+_ZERO = Decimal(0)
+
+
+class Metered(NamedTuple):
+    """Events rated behind the totals' locks.
+
+    added: to the running quantities. counted: positions whose quantity is in `added`.
+    """
+
+    rows: list[EventRow]
+    added: dict[MeterMonth, Decimal]
+    counted: set[int]
+
+
+class Batch:
+    """The rows of one batch, and the positions that are rated behind a lock."""
+
+    def __init__(
+        self,
+        context: TenantContext,
+        events: Sequence[UsageEvent],
+        resolutions: Sequence[Resolution],
+    ) -> None:
+        self.context = context
+        self.tenant_id = context.tenant_id
+        self.events = events
+        self._resolutions = resolutions
+        self._problems: list[Problem] = []
+        self.metered: set[int] = set()
+        self.rows: list[EventRow] = []
+        for position, (event, resolution) in enumerate(zip(events, resolutions, strict=True)):
+            plan = resolution.plan
+            if plan is None:
+                costs = event.cost
+            elif plan.is_stateful or event.end_at > resolution.valid_until:
+                self.metered.add(position)
+                continue
+            else:
+                costs = plan.costs(metered_quantities(event)[1], event.outcome)
+            if costs is not None:
+                is_unpriced = plan is not None and plan.is_unpriced
+                self.rows.append(self.row(position, costs, is_unpriced=is_unpriced))
+        self._drop_unratable()
+
+    def _drop_unratable(self) -> None:
+        for position in sorted(self.metered):
+            try:
+                rate(self.events[position], self.context.index)
+            except Error as error:
+                self.metered.discard(position)
+                self._problems.append(Problem(position, "end_time", error.message))
+
+    def key(self, position: int) -> tuple[str, str]:
+        """Returns the identity of the event at a position."""
+        event = self.events[position]
+        return event.source, event.event_id
+
+    def meter_months(self) -> set[MeterMonth]:
+        """Returns the running quantities that the batch may add to."""
+        found = set()
+        for position in self.metered:
+            event = self.events[position]
+            for meter, _ in rate(event, self.context.index).metered:
+                found.add(meter)
+            plan = self._resolutions[position].plan
+            for meter_rate in plan.rates if plan is not None else ():
+                if meter_rate.price is not None and meter_rate.price.is_stateful:
+                    found.add(StatefulMeter(meter_rate.price).month_of(event.start_at))
+        return found
+
+    def row(self, position: int, costs: Costs, *, is_unpriced: bool) -> EventRow:
+        """Builds the stored form of one event."""
+        event = self.events[position]
+        resolution = self._resolutions[position]
+        start_at, end_at = event.start_at, event.end_at
+        billed = costs.billed
+        return EventRow(
+            event.source,
+            event.event_id,
+            position,
+            payload_digest(event, resolution.digest),
+            start_at,
+            None if end_at is start_at or end_at == start_at else end_at,
+            self.context.hours.hour_of(start_at),
+            resolution.dimension_id,
+            str(event.quantity),
+            str(billed),
+            _unless_equal(costs.effective, billed),
+            _unless_equal(costs.list, billed),
+            _unless_equal(costs.contracted, billed),
+            resolution.rate_plan_id,
+            event.outcome,
+            event.retries,
+            event.latency_ms,
+            event.error_code or None,
+            event.utilization,
+            None if event.capacity is None else str(event.capacity),
+            _components_text(event) if event.components else None,
+            is_unpriced,
+        )
+
+    def receipt(self) -> Receipt:
+        """Returns the answer if everything that can be stored is new."""
+        verdicts = [Verdict.ACCEPTED] * len(self.events)
+        for problem in self._problems:
+            verdicts[problem.position] = Verdict.INVALID
+        return Receipt(verdicts, list(self._problems))
+
+
+def _unless_equal(cost: Decimal, billed: Decimal) -> str | None:
+    return None if cost is billed or cost == billed else str(cost)
+
+
+def _components_text(event: UsageEvent) -> str:
+    return json.dumps(
+        [[meter, format_decimal(quantity)] for meter, quantity in event.components],
+        separators=(",", ":"),
+    )
+
+
+def _rating_lines(rating: Rating) -> str:
+    """Returns the lines of an event that is rated by itself, with their quantities and amounts."""
+    return json.dumps(
+        [
+            {
+                "amount": format_decimal(line.amount),
+                "meter": line.meter,
+                "multiplier": format_decimal(line.multiplier),
+                "price_id": line.price_id,
+                "quantity": format_decimal(line.quantity),
+            }
+            for line in rating.lines
+        ],
+        separators=(",", ":"),
+    )
+
+
+async def rate_metered(tx: Transaction, batch: Batch, *, is_new: bool = False) -> Metered:
+    """Rates events whose price adds up over the month, in order, behind the totals' locks.
+
+    Only events that are not stored yet count: their identities are read behind the locks.
+    is_new: counts all of them, because they are revisions of events that are stored.
+    """
+    if not batch.metered:
+        return Metered([], {}, set())
+    running = await prices.lock_month_totals(tx, batch.tenant_id, batch.meter_months())
+    positions = sorted(batch.metered, key=batch.key)
+    known: dict[int, bytes] = {}
+    if not is_new:
+        known = await stored_digests(tx, batch.tenant_id, [batch.key(p) for p in positions])
+    added: dict[MeterMonth, Decimal] = {}
+    seen: set[tuple[str, str]] = set()
+    counted: set[int] = set()
+    rows, lines = [], []
+    for index, position in enumerate(positions):
+        rating = rate(batch.events[position], batch.context.index, running=running)
+        if index not in known and batch.key(position) not in seen:
+            counted.add(position)
+            for meter, quantity in rating.metered:
+                running[meter] = running.get(meter, _ZERO) + quantity
+                added[meter] = added.get(meter, _ZERO) + quantity
+        seen.add(batch.key(position))
+        rows.append(batch.row(position, rating.costs, is_unpriced=rating.is_unpriced))
+        lines.append(_rating_lines(rating))
+    distinct = list(dict.fromkeys(lines))
+    ids = dict(zip(distinct, await intern_rate_plans(tx, batch.tenant_id, distinct), strict=True))
+    rated = [row._replace(rate_plan_id=ids[text]) for row, text in zip(rows, lines, strict=True)]
+    return Metered(rated, added, counted)

@@ -9,7 +9,9 @@ from itertools import islice
 import grpc
 from finops.usage.v1 import (
     allocation_service_pb2,
+    department_messages_pb2,
     directory_service_pb2,
+    peak_schedule_messages_pb2,
     pricing_model_pb2,
     pricing_service_pb2,
     usage_service_pb2,
@@ -63,7 +65,7 @@ async def _load_directory(client: AsyncClient) -> None:
     for department in company.departments():
         await _once(
             directory.CreateDepartment(
-                directory_service_pb2.CreateDepartmentRequest(
+                department_messages_pb2.CreateDepartmentRequest(
                     tenant_id=company.TENANT, department=department
                 )
             )
@@ -88,7 +90,7 @@ async def _load_prices(client: AsyncClient, today: date) -> None:
     )
     await _once(
         pricing.CreatePeakSchedule(
-            pricing_service_pb2.CreatePeakScheduleRequest(
+            peak_schedule_messages_pb2.CreatePeakScheduleRequest(
                 tenant_id=company.TENANT, peak_schedule=company.peak_schedule()
             )
         )

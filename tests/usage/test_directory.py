@@ -11,9 +11,9 @@ from typing import Any
 
 import grpc
 import pytest
+from finops.usage.v1 import department_messages_pb2, directory_service_pb2_grpc
 from finops.usage.v1 import directory_model_pb2 as models
 from finops.usage.v1 import directory_service_pb2 as messages
-from finops.usage.v1 import directory_service_pb2_grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.kernel import audit
@@ -70,7 +70,9 @@ def platform(server: LocalServer, tenant: str) -> Stub:
 async def add_departments(stub: Stub, *links: tuple[str, str]) -> None:
     for department_id, parent_id in links:
         department = models.Department(department_id=department_id, parent_id=parent_id)
-        await stub.CreateDepartment(messages.CreateDepartmentRequest(department=department))
+        await stub.CreateDepartment(
+            department_messages_pb2.CreateDepartmentRequest(department=department)
+        )
 
 
 async def add_users(stub: Stub, *users: models.User) -> None:
@@ -78,8 +80,10 @@ async def add_users(stub: Stub, *users: models.User) -> None:
         await stub.CreateUser(messages.CreateUserRequest(user=user))
 
 
-def move_department(department_id: str, parent_id: str) -> messages.UpdateDepartmentRequest:
-    return messages.UpdateDepartmentRequest(
+def move_department(
+    department_id: str, parent_id: str
+) -> department_messages_pb2.UpdateDepartmentRequest:
+    return department_messages_pb2.UpdateDepartmentRequest(
         department=models.Department(department_id=department_id, parent_id=parent_id),
         update_mask=FieldMask(paths=["parent_id"]),
     )
@@ -353,13 +357,19 @@ async def test_a_department_is_made_read_changed_and_removed(
     renamed = models.Department(department_id="eng", display_name="Engineering")
 
     updated = await stub.UpdateDepartment(
-        messages.UpdateDepartmentRequest(
+        department_messages_pb2.UpdateDepartmentRequest(
             department=renamed, update_mask=FieldMask(paths=["display_name", "department_id"])
         )
     )
-    read = await stub.GetDepartment(messages.GetDepartmentRequest(department_id="eng"))
-    await stub.DeleteDepartment(messages.DeleteDepartmentRequest(department_id="eng"))
-    refusal = await refused(stub.GetDepartment(messages.GetDepartmentRequest(department_id="eng")))
+    read = await stub.GetDepartment(
+        department_messages_pb2.GetDepartmentRequest(department_id="eng")
+    )
+    await stub.DeleteDepartment(
+        department_messages_pb2.DeleteDepartmentRequest(department_id="eng")
+    )
+    refusal = await refused(
+        stub.GetDepartment(department_messages_pb2.GetDepartmentRequest(department_id="eng"))
+    )
 
     expected = models.Department(
         department_id="eng", parent_id="company", display_name="Engineering"
@@ -396,7 +406,7 @@ async def test_a_parent_has_to_exist(stub: Stub) -> None:
     assert refusal.code is grpc.StatusCode.NOT_FOUND
     assert refusal.reason == "UNKNOWN_DEPARTMENT"
     assert refusal.metadata == {"department_id": "nowhere"}
-    listed = await stub.ListDepartments(messages.ListDepartmentsRequest())
+    listed = await stub.ListDepartments(department_messages_pb2.ListDepartmentsRequest())
     assert list(listed.departments) == []
 
 
@@ -442,7 +452,7 @@ async def test_a_department_with_children_stays(stub: Stub) -> None:
     await add_departments(stub, ("top", ""), ("a", "top"), ("b", "top"))
 
     refusal = await refused(
-        stub.DeleteDepartment(messages.DeleteDepartmentRequest(department_id="top"))
+        stub.DeleteDepartment(department_messages_pb2.DeleteDepartmentRequest(department_id="top"))
     )
 
     assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
@@ -456,7 +466,7 @@ async def test_a_department_with_users_stays(stub: Stub) -> None:
     await add_users(stub, models.User(user_id="ada", department_id="eng"))
 
     refusal = await refused(
-        stub.DeleteDepartment(messages.DeleteDepartmentRequest(department_id="eng"))
+        stub.DeleteDepartment(department_messages_pb2.DeleteDepartmentRequest(department_id="eng"))
     )
 
     assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
@@ -482,7 +492,7 @@ async def test_departments_are_listed_by_filter_and_order(
     await add_departments(stub, ("top", ""), ("a", "top"), ("b", "top"), ("c", "a"))
 
     listed = await stub.ListDepartments(
-        messages.ListDepartmentsRequest(filter=wanted, order_by=order_by)
+        department_messages_pb2.ListDepartmentsRequest(filter=wanted, order_by=order_by)
     )
 
     assert [each.department_id for each in listed.departments] == expected
@@ -490,7 +500,7 @@ async def test_departments_are_listed_by_filter_and_order(
 
 async def test_a_page_token_fits_its_own_list_alone(stub: Stub) -> None:
     await add_departments(stub, ("a", ""), ("b", ""))
-    page = await stub.ListDepartments(messages.ListDepartmentsRequest(page_size=1))
+    page = await stub.ListDepartments(department_messages_pb2.ListDepartmentsRequest(page_size=1))
 
     refusal = await refused(
         stub.ListUsers(messages.ListUsersRequest(page_token=page.next_page_token))
@@ -629,12 +639,14 @@ async def test_another_tenants_members_do_not_exist(server: LocalServer, tenant:
 
     for call, reason in (
         (
-            other.GetDepartment(messages.GetDepartmentRequest(department_id="eng")),
+            other.GetDepartment(department_messages_pb2.GetDepartmentRequest(department_id="eng")),
             "UNKNOWN_DEPARTMENT",
         ),
         (other.UpdateDepartment(move_department("eng", "")), "UNKNOWN_DEPARTMENT"),
         (
-            other.DeleteDepartment(messages.DeleteDepartmentRequest(department_id="eng")),
+            other.DeleteDepartment(
+                department_messages_pb2.DeleteDepartmentRequest(department_id="eng")
+            ),
             "UNKNOWN_DEPARTMENT",
         ),
         (add_departments(other, ("search", "eng")), "UNKNOWN_DEPARTMENT"),

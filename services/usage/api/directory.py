@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+from finops.usage.v1 import department_messages_pb2, directory_service_pb2_grpc
 from finops.usage.v1 import directory_service_pb2 as messages
-from finops.usage.v1 import directory_service_pb2_grpc
 
 from services.kernel.caller import current_caller
 from services.usage.api.tenant import as_tenant
@@ -60,47 +60,53 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         return messages.UpdateTenantResponse(tenant=convert.from_tenant(tenant))
 
     async def CreateDepartment(
-        self, request: messages.CreateDepartmentRequest, _: Context
-    ) -> messages.CreateDepartmentResponse:
+        self, request: department_messages_pb2.CreateDepartmentRequest, _: Context
+    ) -> department_messages_pb2.CreateDepartmentResponse:
         """Creates a department."""
         tenant_id = as_tenant(request.tenant_id)
         department = convert.to_department(request.department)
         department = await self._departments.create_department(tenant_id, department)
-        return messages.CreateDepartmentResponse(department=convert.from_department(department))
+        return department_messages_pb2.CreateDepartmentResponse(
+            department=convert.from_department(department)
+        )
 
     async def GetDepartment(
-        self, request: messages.GetDepartmentRequest, _: Context
-    ) -> messages.GetDepartmentResponse:
+        self, request: department_messages_pb2.GetDepartmentRequest, _: Context
+    ) -> department_messages_pb2.GetDepartmentResponse:
         """Gets a department."""
         tenant_id = as_tenant(request.tenant_id)
         department = await self._departments.get_department(tenant_id, request.department_id)
-        return messages.GetDepartmentResponse(department=convert.from_department(department))
+        return department_messages_pb2.GetDepartmentResponse(
+            department=convert.from_department(department)
+        )
 
     async def ListDepartments(
-        self, request: messages.ListDepartmentsRequest, _: Context
-    ) -> messages.ListDepartmentsResponse:
+        self, request: department_messages_pb2.ListDepartmentsRequest, _: Context
+    ) -> department_messages_pb2.ListDepartmentsResponse:
         """Lists departments."""
         page = convert.to_departments_page(request, as_tenant(request.tenant_id))
         return convert.from_departments(await self._departments.list_departments(page))
 
     async def UpdateDepartment(
-        self, request: messages.UpdateDepartmentRequest, _: Context
-    ) -> messages.UpdateDepartmentResponse:
+        self, request: department_messages_pb2.UpdateDepartmentRequest, _: Context
+    ) -> department_messages_pb2.UpdateDepartmentResponse:
         """Changes a department."""
         tenant_id = as_tenant(request.tenant_id)
         fields = convert.department_fields(request)
         department = await self._departments.update_department(
             tenant_id, convert.to_department(request.department), fields
         )
-        return messages.UpdateDepartmentResponse(department=convert.from_department(department))
+        return department_messages_pb2.UpdateDepartmentResponse(
+            department=convert.from_department(department)
+        )
 
     async def DeleteDepartment(
-        self, request: messages.DeleteDepartmentRequest, _: Context
-    ) -> messages.DeleteDepartmentResponse:
+        self, request: department_messages_pb2.DeleteDepartmentRequest, _: Context
+    ) -> department_messages_pb2.DeleteDepartmentResponse:
         """Deletes a department."""
         tenant_id = as_tenant(request.tenant_id)
         await self._departments.delete_department(tenant_id, request.department_id)
-        return messages.DeleteDepartmentResponse()
+        return department_messages_pb2.DeleteDepartmentResponse()
 
     async def CreateUser(
         self, request: messages.CreateUserRequest, _: Context

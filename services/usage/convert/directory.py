@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finops.usage.v1 import department_messages_pb2
 from finops.usage.v1 import directory_model_pb2 as models
 from finops.usage.v1 import directory_service_pb2 as messages
 
@@ -81,7 +82,7 @@ def from_department(department: Department) -> models.Department:
     )
 
 
-def department_fields(request: messages.UpdateDepartmentRequest) -> frozenset[str]:
+def department_fields(request: department_messages_pb2.UpdateDepartmentRequest) -> frozenset[str]:
     """Returns the fields that an update changes. Raises UnknownMaskPath."""
     return fields_to_update(
         request.department,
@@ -91,14 +92,16 @@ def department_fields(request: messages.UpdateDepartmentRequest) -> frozenset[st
     )
 
 
-def to_departments_page(request: messages.ListDepartmentsRequest, tenant_id: str) -> PageRequest:
+def to_departments_page(
+    request: department_messages_pb2.ListDepartmentsRequest, tenant_id: str
+) -> PageRequest:
     """Returns which page is asked."""
     return page_request(request, tenant_id=tenant_id, method=f"{SERVICE}/ListDepartments")
 
 
-def from_departments(page: Page[Department]) -> messages.ListDepartmentsResponse:
+def from_departments(page: Page[Department]) -> department_messages_pb2.ListDepartmentsResponse:
     """Converts a page."""
-    return messages.ListDepartmentsResponse(
+    return department_messages_pb2.ListDepartmentsResponse(
         departments=map(from_department, page.items), next_page_token=page.next_page_token
     )
 

@@ -61,6 +61,17 @@ _MEANINGS: tuple[tuple[type[BaseException], type[Error]], ...] = (
     (asyncpg.AdminShutdownError, DatabaseUnavailable),
     (asyncpg.CrashShutdownError, DatabaseUnavailable),
     (asyncpg.IdleInTransactionSessionTimeoutError, DatabaseUnavailable),
+    # asyncpg's state when a connection ends in the middle of its own bookkeeping.
+    (asyncpg.InternalClientError, DatabaseUnavailable),
+)
+
+
+# What the driver raises by itself, when the connection or the server is to blame.
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
 )
 
 

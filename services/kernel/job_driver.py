@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from typing import Self, TypeVar
 
 from pgqueuer.core.tm import TaskManager
+from pgqueuer.domain.models import TableChangedEvent, utc_now
+from pgqueuer.domain.types import Channel
 from pgqueuer.ports.driver import Driver, NotifyCallback
 
 from services.kernel.database import Database
@@ -51,7 +53,16 @@ class JobDriver(Driver):
 
     async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
         """Calls back with each notification until the driver is left."""
-        self._listening.enter_context(self._database.wakeups.listening(channel, callback))
+        changed = TableChangedEvent(
+            channel=Channel(channel),
+            sent_at=utc_now(),
+            type="table_changed_event",
+            operation="update",
+            table="pgqueuer",
+        )
+        self._listening.enter_context(
+            self._database.wakeups.listening(channel, callback, missed=changed.model_dump_json())
+        )
 
     async def _patiently(self, run: Callable[[Transaction], Awaitable[_T]]) -> _T:
         loop = asyncio.get_running_loop()

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.kernel.database_errors import (
+    DRIVER_ERRORS,
     CommitUnknown,
     DatabaseUnavailable,
     TransactionConflict,
@@ -106,8 +107,8 @@ class Pool:
             _wait.record(time.perf_counter() - started, {"pool": self.purpose})
             try:
                 await driver.execute(statement)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                is_lost = driver.is_closed()
+            except DRIVER_ERRORS as error:
+                is_lost = _is_lost(driver, error)
                 await self._discard(connection)
                 if not is_lost:
                     _raise_meaning(error)
@@ -123,7 +124,7 @@ class Pool:
             connection = await self._engine.connect()
         except TimeoutError as error:
             raise DatabaseUnavailable from error
-        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (SQLAlchemyError, *DRIVER_ERRORS) as error:
             _raise_meaning(error)
         driver = (await connection.get_raw_connection()).driver_connection
         if driver is None:
@@ -150,7 +151,7 @@ class Pool:
         try:
             status = await driver.execute("COMMIT")
         except BaseException as error:
-            is_lost = driver.is_closed()
+            is_lost = _is_lost(driver, error)
             await self._rollback(connection, driver)
             meaning = _commit_meaning(error, is_lost=is_lost)
             if meaning is None:
@@ -166,7 +167,7 @@ class Pool:
                 async with asyncio.timeout(ROLLBACK_SECONDS):
                     await driver.execute("ROLLBACK")
             await connection.close()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except (*DRIVER_ERRORS, TimeoutError) as error:
             log.warning("rollback cut the connection", pool=self.purpose, error=repr(error))
             await self._discard(connection)
 
@@ -196,8 +197,12 @@ def _raise_meaning(error: Exception) -> NoReturn:
     raise meaning from error
 
 
+def _is_lost(driver: Driver, error: BaseException) -> bool:
+    return driver.is_closed() or isinstance(error, asyncpg.InternalClientError)
+
+
 def _commit_meaning(error: BaseException, *, is_lost: bool) -> Error | None:
-    if is_lost and isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+    if is_lost and isinstance(error, DRIVER_ERRORS):
         return CommitUnknown()
     meaning = translate(error, is_lost=is_lost)
     return meaning if isinstance(meaning, TransactionConflict) else None

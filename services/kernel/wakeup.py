@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
-import asyncpg
 import structlog
 
+from services.kernel.database_errors import DRIVER_ERRORS
 from services.kernel.errors import Unavailable
 from services.kernel.transaction import Driver
 
@@ -33,7 +33,7 @@ class WakeUps:
         """Takes what opens the connection; it is opened with the first use."""
         self._connect = connect
         self._waiting: dict[str, dict[asyncio.Event, str]] = defaultdict(dict)
-        self._listeners: dict[str, set[Callable[[str], None]]] = defaultdict(set)
+        self._listeners: dict[str, dict[Callable[[str], None], str]] = defaultdict(dict)
         self._announced: dict[str, set[str]] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -55,17 +55,20 @@ class WakeUps:
                 del self._waiting[channel]
 
     @contextmanager
-    def listening(self, channel: str, callback: Callable[[str], None]) -> Iterator[None]:
-        """Calls back with the payload of each notification on the channel, as far as none is lost.
+    def listening(
+        self, channel: str, callback: Callable[[str], None], *, missed: str
+    ) -> Iterator[None]:
+        """Calls back with the payload of each notification on the channel.
 
-        For channels that others announce in their own words.
+        For channels that others announce in their own words. missed: what to call back with
+        whenever notifications may have been lost.
         """
-        self._listeners[channel].add(callback)
+        self._listeners[channel][callback] = missed
         self._work()
         try:
             yield
         finally:
-            self._listeners[channel].discard(callback)
+            del self._listeners[channel][callback]
             if not self._listeners[channel]:
                 del self._listeners[channel]
 
@@ -104,7 +107,7 @@ class WakeUps:
             delay = RECONNECT_SECONDS
             try:
                 await self._serve(driver)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except DRIVER_ERRORS as error:
                 log.warning("wake-ups lost their connection", error=repr(error))
             finally:
                 driver.terminate()
@@ -119,6 +122,8 @@ class WakeUps:
             for channel in wanted - listening:
                 await driver.add_listener(channel, self._received)
                 self._wake(channel, EVERYBODY)  # for what happened before it was listened to
+                for callback, missed in tuple(self._listeners.get(channel, {}).items()):
+                    callback(missed)
             for channel in listening - wanted:
                 await driver.remove_listener(channel, self._received)
             listening = wanted

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import asyncpg
 import pytest
 from sqlalchemy import select
 
@@ -20,7 +21,9 @@ from services.kernel.database_errors import (
     LockTimeout,
     QueryTimeout,
     TransactionConflict,
+    translate,
 )
+from services.kernel.errors import Error
 from tests.support.database import (
     KERNEL_MIGRATIONS,
     KERNEL_SERVICE,
@@ -30,6 +33,28 @@ from tests.support.database import (
     migrated,
 )
 from tests.support.notes import NOTE, beside, notes, write
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost", "meaning"),
+    [
+        (asyncpg.InternalClientError("cannot switch to state 12"), False, DatabaseUnavailable),
+        (asyncpg.CannotConnectNowError("starting up"), False, DatabaseUnavailable),
+        (asyncpg.TooManyConnectionsError("sorry"), False, DatabaseBusy),
+        (asyncpg.InvalidCachedStatementError("plan is stale"), False, TransactionConflict),
+        (asyncpg.InterfaceError("connection is closed"), True, DatabaseUnavailable),
+        (asyncpg.InterfaceError("misuse"), False, None),
+        (ConnectionResetError(), True, DatabaseUnavailable),
+        (FileNotFoundError("not the database's"), False, None),
+        (asyncpg.UniqueViolationError("the store's to handle"), False, None),
+    ],
+)
+def test_each_failure_has_one_meaning(
+    error: Exception, meaning: type[Error] | None, *, is_lost: bool
+) -> None:
+    translated = translate(error, is_lost=is_lost)
+
+    assert (None if translated is None else type(translated)) is meaning
 
 
 async def test_a_full_pool_says_busy(kernel_service: ServiceDatabase, tenant: str) -> None:

@@ -1,7 +1,8 @@
-"""Runs benches: `python -m tests.bench [name,name]`, by the names of their figures."""
+"""Runs benches: `python -m tests.bench [--only name,name]`, by the names of their figures."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 
@@ -36,4 +37,6 @@ def main(wanted: set[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(set(filter(None, ",".join(sys.argv[1:]).split(",")))))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="names of figures, separated by commas")
+    sys.exit(main(set(filter(None, parser.parse_args().only.split(",")))))

@@ -15,15 +15,16 @@ from finops.usage.v1 import cost_model_pb2, usage_service_pb2, usage_service_pb2
 
 from services.kernel.database import Database
 from services.usage.convert.usage import to_inbox
-from services.usage.service.recording import _Batch
+from services.usage.service.batch import Batch
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store.events import EventRow, insert_events
 from tests.bench.batches import Template, templates
 from tests.bench.figures import Figure, percentile
 from tests.bench.stack import BenchStack
 
-INGEST_SECONDS = 15
-FLOOR_SECONDS = 6  # before and after, so that a machine that slows down slows both
+INGEST_SECONDS = 60
+FLOOR_SECONDS = 12  # before and after, so that a machine that slows down slows both
+Record = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 IN_FLIGHT = 6  # batches: enough to keep the service and PostgreSQL busy at once
 FLOOR_CONNECTIONS = 2  # one a core
 
@@ -71,7 +72,7 @@ def _channel(stack: BenchStack) -> grpc.aio.Channel:
 async def _warm(stack: BenchStack, prepared: list[Template]) -> None:
     """Makes tenants and dimensions, which a running system has made long ago."""
     async with _channel(stack) as channel:
-        record = channel.unary_unary("/finops.usage.v1.UsageService/RecordUsage")
+        record: Record = channel.unary_unary("/finops.usage.v1.UsageService/RecordUsage")
         for number, template in enumerate(prepared):
             metadata = [("authorization", f"Bearer {stack.token(template.tenant)}")]
             await record(template.batch(3 * 10**9 + number), metadata=metadata, timeout=60)
@@ -86,7 +87,7 @@ async def _ingest(stack: BenchStack, prepared: list[Template]) -> Measured:
     number = 0
     deadline = time.perf_counter() + INGEST_SECONDS
     async with _channel(stack) as channel:
-        record = channel.unary_unary("/finops.usage.v1.UsageService/RecordUsage")
+        record: Record = channel.unary_unary("/finops.usage.v1.UsageService/RecordUsage")
 
         async def send() -> None:
             nonlocal done, number
@@ -174,6 +175,4 @@ async def _rows(contexts: TenantContexts, template: Template) -> list[EventRow]:
     events = to_inbox(request.events, template.tenant).by_tenant[template.tenant][1]
     context = await contexts.get(template.tenant)
     resolutions = await contexts.resolve(context, events)
-    return sorted(_Batch(context, events, resolutions).rows)
-
-
+    return sorted(Batch(context, events, resolutions).rows)

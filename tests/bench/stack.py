@@ -65,7 +65,7 @@ def running_stack() -> Iterator[BenchStack]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    up = [FINOPS, "up", "--no-demo", "--detach", "--port", port, *data]
+    up: list[str | Path] = [FINOPS, "up", "--no-demo", "--detach", "--port", port, *data]
     subprocess.run(up, check=True, stdout=sys.stderr)
     try:
         yield BenchStack(folder, read_state(folder))

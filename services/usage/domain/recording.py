@@ -59,17 +59,18 @@ def payload_digest(event: UsageEvent, attributes: bytes) -> bytes:
     count as written: 1.0 and 1.00 differ.
     """
     end = "" if event.end_at is event.start_at else event.end_at.isoformat()
-    text = f"{event.start_at.isoformat()}|{end}|{event.quantity}|{event.components or ''}"
-    cost = event.cost
-    if cost is not None:
-        others = (
-            "" if cost[1] is cost[2] is cost[3] is cost[0] else f"{cost[1]}|{cost[2]}|{cost[3]}"
-        )
-        text = f"{text}|{cost[0]}|{others}"
+    # str(), because an f-string formats a Decimal through its slow __format__.
+    parts = [event.start_at.isoformat(), end, str(event.quantity)]
+    for meter, quantity in event.components:
+        parts += (meter, str(quantity))
+    if event.cost is not None:
+        parts.append("cost")
+        parts += map(str, event.cost)
     rest = event[8:]
     if rest != _NO_REST:
-        text = f"{text}|{rest}"
-    return hashlib.blake2b(text.encode(), digest_size=16, key=attributes).digest()
+        parts += map(repr, rest)
+    packed = attributes + "\x1f".join(parts).encode()
+    return hashlib.blake2b(packed, digest_size=16).digest()
 
 
 _NO_REST = (Outcome.SUCCEEDED, "", 0, None, None, None)

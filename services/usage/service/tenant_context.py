@@ -42,6 +42,7 @@ class Resolution(NamedTuple):
     dimension_id: int
     rate_plan_id: int | None
     digest: bytes
+    components_format: str
 
 
 class TenantContext:
@@ -204,6 +205,7 @@ class TenantContexts:
                 dimension_id=dimension_ids[item.stored],
                 rate_plan_id=context.rate_plan_ids[item.lines] if item.lines else None,
                 digest=attributes_digest(item.reported),
+                components_format=components_format(item.meters),
             )
             context.resolutions.setdefault(item.reported, []).append(resolution)
             self._resolutions += 1
@@ -240,6 +242,15 @@ def plan_all(context: TenantContext, events: Sequence[UsageEvent]) -> list[_Want
         lines = "" if plan is None or plan.is_stateful else plan_lines(plan)
         known.append(_Wanted(event.attributes, stored, meters or (), plan, lines))
     return [item for known in wanted.values() for item in known]
+
+
+def components_format(meters: Sequence[str]) -> str:
+    """Returns the JSON of an event's components with `%s` for each quantity.
+
+    Filled in it costs a fifth of encoding the same, once an event.
+    """
+    pairs = (f'[{json.dumps(meter).replace("%", "%%")},"%s"]' for meter in meters)
+    return f"[{','.join(pairs)}]"
 
 
 def _covers(plan: RatePlan | None, at: datetime) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 
-from finops.usage.v1 import usage_service_pb2_grpc
+from finops.usage.v1 import pricing_service_pb2_grpc, usage_service_pb2_grpc
 
 from services.kernel import server
 from services.kernel.cache import Cache
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
 from services.kernel.pagination import PageTokens
+from services.usage.api.pricing import PricingServicer
 from services.usage.api.usage import UsageServicer
 from services.usage.service.amending import Amendments
 from services.usage.service.archiving import Archive
@@ -19,6 +20,8 @@ from services.usage.service.costs import CostQueries
 from services.usage.service.events import StoredEvents
 from services.usage.service.exchange import ExchangeRates
 from services.usage.service.importing import Imports
+from services.usage.service.price_loading import PriceLoading
+from services.usage.service.pricing import Pricing
 from services.usage.service.reconciling import Reconciler
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
@@ -52,6 +55,10 @@ async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
         retention_months=settings.raw_retention_months,
         clock=clock,
     )
+    prices = Pricing(database, contexts, tokens=tokens, clock=clock)
+    loading = PriceLoading(database, prices, contexts, clock=clock)
+    await loading.seed_global_prices()
+    pricing = PricingServicer(pricing=prices, loading=loading)
     usage = UsageServicer(
         events=StoredEvents(database, contexts, tokens=tokens, clock=clock),
         amendments=Amendments(database, contexts),
@@ -72,7 +79,10 @@ async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
     await server.serve(
         name=SERVICE,
         settings=settings,
-        servicers=[partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage)],
+        servicers=[
+            partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage),
+            partial(pricing_service_pb2_grpc.add_PricingServiceServicer_to_server, pricing),
+        ],
         database=database,
         workers=workers(
             database,

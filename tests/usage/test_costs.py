@@ -84,7 +84,8 @@ async def test_edges_below_an_hour_are_exact(
         period = Period(MARCH + timedelta(minutes=start), MARCH + timedelta(minutes=end))
         cells = await ask(usage_database, CostQuestion(tenant, period, zone("UTC")))
 
-        assert [(cell.cost, cell.events) for cell in cells] == [(end - start, end - start)]
+        minutes = end - start
+        assert [(cell.cost, cell.events) for cell in cells] == [(Decimal(minutes), minutes)]
 
 
 @pytest.mark.parametrize("name", ["Asia/Kolkata", "Australia/Lord_Howe", "America/New_York"])

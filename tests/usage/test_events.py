@@ -161,7 +161,9 @@ async def test_the_feed_hands_out_each_change_once_with_its_dimension(
     resumed = watch.watch_costs(tenant, after=str(first.position), limit=10)
     again = await anext(resumed)
 
-    assert [(item.fact.events, item.fact.billed_cost) for item, _ in first.items] == [(2, 4)]
+    assert [(item.fact.events, item.fact.billed_cost) for item, _ in first.items] == [
+        (2, Decimal(4))
+    ]
     assert first.items[0][1].department == "research"
     assert [item.fact.billed_cost for item, _ in second.items] == [Decimal(4)]
     assert [item.position for item, _ in again.items] == [item.position for item, _ in second.items]

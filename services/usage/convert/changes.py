@@ -10,11 +10,11 @@ from finops.usage.v1 import cost_model_pb2 as model
 from services.kernel.feed import FeedItem
 from services.kernel.money import format_decimal
 from services.usage.convert.costs import from_instant
+from services.usage.domain.cost_change import CostChange
 from services.usage.domain.event import Attributes
 from services.usage.service.archiving import ArchivedMonth
 from services.usage.service.reconciling import Drift, Reconciliation
 from services.usage.service.watching import ChangePage
-from services.usage.store.changes import CostChange
 
 WATCH_BATCH = 500
 

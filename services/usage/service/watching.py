@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from services.kernel.database import Database
 from services.kernel.feed import Feed, FeedItem, FeedPosition
+from services.usage.domain.cost_change import CostChange
 from services.usage.domain.event import Attributes
 from services.usage.store import changes
-from services.usage.store.changes import CostChange
 
 EVERY_TENANT = "*"
 NOW = "now"

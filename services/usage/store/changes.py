@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
-from decimal import Decimal
-from typing import NamedTuple
 
 import asyncpg
 
 from services.kernel.database import Transaction
+from services.usage.domain.cost_change import CostChange
 from services.usage.domain.event import Attributes
 
 COLUMNS = (
@@ -34,20 +32,6 @@ JOIN unnest($1::text[], $2::bigint[]) AS w(tenant_id, dimension_id)
     ON w.tenant_id = d.tenant_id AND w.dimension_id = d.dimension_id
 LEFT JOIN usage.directory_user u ON u.tenant_id = d.tenant_id AND u.user_id = d.user_id
 """
-
-
-class CostChange(NamedTuple):
-    """What one transaction changed in one hour of one dimension."""
-
-    hour_at: datetime
-    dimension_id: int
-    events: int
-    failed_events: int
-    unpriced_events: int
-    quantity: Decimal
-    billed_cost: Decimal
-    effective_cost: Decimal
-    is_correction: bool
 
 
 def change_of(row: asyncpg.Record) -> CostChange:

@@ -1,0 +1,21 @@
+"""Changes of cost, as the feed hands them out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+
+class CostChange(NamedTuple):
+    """What one transaction changed in one hour of one dimension."""
+
+    hour_at: datetime
+    dimension_id: int
+    events: int
+    failed_events: int
+    unpriced_events: int
+    quantity: Decimal
+    billed_cost: Decimal
+    effective_cost: Decimal
+    is_correction: bool

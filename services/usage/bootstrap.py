@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from finops.usage.v1 import pricing_service_pb2_grpc, usage_service_pb2_grpc
+from finops.audit.v1 import audit_service_pb2_grpc
+from finops.usage.v1 import (
+    api_key_service_pb2_grpc,
+    directory_service_pb2_grpc,
+    pricing_service_pb2_grpc,
+    usage_service_pb2_grpc,
+)
 
 from services.kernel import server
+from services.kernel.audit_api import AuditServicer
+from services.kernel.audit_log import AuditLog
 from services.kernel.cache import Cache
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
 from services.kernel.pagination import PageTokens
+from services.kernel.server import Register
+from services.kernel.workers import Worker
+from services.usage.api.api_keys import ApiKeyServicer
+from services.usage.api.directory import DirectoryServicer
 from services.usage.api.pricing import PricingServicer
 from services.usage.api.usage import UsageServicer
 from services.usage.service.amending import Amendments
+from services.usage.service.api_keys import ApiKeys, OwnApiKeyDirectory
 from services.usage.service.archiving import Archive
 from services.usage.service.costs import CostQueries
+from services.usage.service.directory import Departments, Tenants, Users
 from services.usage.service.events import StoredEvents
 from services.usage.service.exchange import ExchangeRates
 from services.usage.service.importing import Imports
@@ -32,16 +48,19 @@ from services.usage.worker import workers
 SERVICE = "usage"
 
 
-async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
-    """Serves until it is told to stop. clock: a test's own."""
-    clock = clock or SystemClock()
-    database = Database.connect(
-        settings.database_url,
-        service=SERVICE,
-        read_url=settings.read_database_url,
-        worker_url=settings.worker_database_url,
-    )
-    cache = Cache.connect(settings.redis_url, service=SERVICE)
+@dataclass(frozen=True, slots=True)
+class UsageService:
+    """What the service serves, and what runs beside it. prices: loads the public ones."""
+
+    servicers: Sequence[Register]
+    workers: Sequence[Worker]
+    prices: PriceLoading
+
+
+def build(
+    database: Database, cache: Cache, settings: UsageSettings, *, clock: Clock
+) -> UsageService:
+    """Makes the use cases, the servicers over them and the workers."""
     tokens = PageTokens(settings.page_token_secret)
     contexts = TenantContexts(database)
     feed = CostFeed(database)
@@ -55,42 +74,67 @@ async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
         retention_months=settings.raw_retention_months,
         clock=clock,
     )
-    prices = Pricing(database, contexts, tokens=tokens, clock=clock)
-    loading = PriceLoading(database, prices, contexts, clock=clock)
-    await loading.seed_global_prices()
-    pricing = PricingServicer(pricing=prices, loading=loading)
+    costs = CostQueries(
+        database, cache, tokens=tokens, clock=clock, rates=ExchangeRates(), contexts=contexts
+    )
     usage = UsageServicer(
+        recorder=recorder,
+        costs=costs,
+        imports=imports,
         events=StoredEvents(database, contexts, tokens=tokens, clock=clock),
         amendments=Amendments(database, contexts),
         watch=CostWatch(database, feed),
         reconciler=reconciler,
         archive=archive,
-        recorder=recorder,
-        imports=imports,
-        costs=CostQueries(
-            database,
-            cache,
-            tokens=tokens,
-            clock=clock,
-            rates=ExchangeRates(),
-            contexts=contexts,
-        ),
     )
-    await server.serve(
-        name=SERVICE,
-        settings=settings,
+    prices = Pricing(database, contexts, tokens=tokens, clock=clock)
+    loading = PriceLoading(database, prices, contexts, clock=clock)
+    pricing = PricingServicer(pricing=prices, loading=loading)
+    directory = DirectoryServicer(
+        tenants=Tenants(database, tokens=tokens, contexts=contexts),
+        departments=Departments(database, tokens=tokens),
+        users=Users(database, tokens=tokens),
+    )
+    keys = ApiKeyServicer(api_keys=ApiKeys(database, tokens=tokens, clock=clock))
+    audit = AuditServicer(log=AuditLog(database, tokens=tokens))
+    retention = timedelta(days=settings.feed_retention_days)
+    return UsageService(
         servicers=[
             partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage),
             partial(pricing_service_pb2_grpc.add_PricingServiceServicer_to_server, pricing),
+            partial(directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server, directory),
+            partial(api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server, keys),
+            partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
         ],
-        database=database,
         workers=workers(
             database,
             imports=imports,
             reconciler=reconciler,
             archive=archive,
             feed=feed,
-            feed_retention=timedelta(days=settings.feed_retention_days),
+            feed_retention=retention,
         ),
+        prices=loading,
+    )
+
+
+async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
+    """Serves until it is told to stop. clock: a test's own."""
+    database = Database.connect(
+        settings.database_url,
+        service=SERVICE,
+        read_url=settings.read_database_url,
+        worker_url=settings.worker_database_url,
+    )
+    cache = Cache.connect(settings.redis_url, service=SERVICE)
+    built = build(database, cache, settings, clock=clock or SystemClock())
+    await built.prices.seed_global_prices()
+    await server.serve(
+        name=SERVICE,
+        settings=settings,
+        servicers=built.servicers,
+        database=database,
+        api_keys=OwnApiKeyDirectory(database),
+        workers=built.workers,
         closing=[cache.close],
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-from finops.usage.v1 import department_messages_pb2, directory_service_pb2_grpc
+from finops.usage.v1 import department_messages_pb2 as departments
 from finops.usage.v1 import directory_service_pb2 as messages
+from finops.usage.v1 import directory_service_pb2_grpc
 
 from services.kernel.caller import current_caller
 from services.usage.api.tenant import as_tenant
@@ -60,53 +61,47 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         return messages.UpdateTenantResponse(tenant=convert.from_tenant(tenant))
 
     async def CreateDepartment(
-        self, request: department_messages_pb2.CreateDepartmentRequest, _: Context
-    ) -> department_messages_pb2.CreateDepartmentResponse:
+        self, request: departments.CreateDepartmentRequest, _: Context
+    ) -> departments.CreateDepartmentResponse:
         """Creates a department."""
         tenant_id = as_tenant(request.tenant_id)
         department = convert.to_department(request.department)
         department = await self._departments.create_department(tenant_id, department)
-        return department_messages_pb2.CreateDepartmentResponse(
-            department=convert.from_department(department)
-        )
+        return departments.CreateDepartmentResponse(department=convert.from_department(department))
 
     async def GetDepartment(
-        self, request: department_messages_pb2.GetDepartmentRequest, _: Context
-    ) -> department_messages_pb2.GetDepartmentResponse:
+        self, request: departments.GetDepartmentRequest, _: Context
+    ) -> departments.GetDepartmentResponse:
         """Gets a department."""
         tenant_id = as_tenant(request.tenant_id)
         department = await self._departments.get_department(tenant_id, request.department_id)
-        return department_messages_pb2.GetDepartmentResponse(
-            department=convert.from_department(department)
-        )
+        return departments.GetDepartmentResponse(department=convert.from_department(department))
 
     async def ListDepartments(
-        self, request: department_messages_pb2.ListDepartmentsRequest, _: Context
-    ) -> department_messages_pb2.ListDepartmentsResponse:
+        self, request: departments.ListDepartmentsRequest, _: Context
+    ) -> departments.ListDepartmentsResponse:
         """Lists departments."""
         page = convert.to_departments_page(request, as_tenant(request.tenant_id))
         return convert.from_departments(await self._departments.list_departments(page))
 
     async def UpdateDepartment(
-        self, request: department_messages_pb2.UpdateDepartmentRequest, _: Context
-    ) -> department_messages_pb2.UpdateDepartmentResponse:
+        self, request: departments.UpdateDepartmentRequest, _: Context
+    ) -> departments.UpdateDepartmentResponse:
         """Changes a department."""
         tenant_id = as_tenant(request.tenant_id)
         fields = convert.department_fields(request)
         department = await self._departments.update_department(
             tenant_id, convert.to_department(request.department), fields
         )
-        return department_messages_pb2.UpdateDepartmentResponse(
-            department=convert.from_department(department)
-        )
+        return departments.UpdateDepartmentResponse(department=convert.from_department(department))
 
     async def DeleteDepartment(
-        self, request: department_messages_pb2.DeleteDepartmentRequest, _: Context
-    ) -> department_messages_pb2.DeleteDepartmentResponse:
+        self, request: departments.DeleteDepartmentRequest, _: Context
+    ) -> departments.DeleteDepartmentResponse:
         """Deletes a department."""
         tenant_id = as_tenant(request.tenant_id)
         await self._departments.delete_department(tenant_id, request.department_id)
-        return department_messages_pb2.DeleteDepartmentResponse()
+        return departments.DeleteDepartmentResponse()
 
     async def CreateUser(
         self, request: messages.CreateUserRequest, _: Context

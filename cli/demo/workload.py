@@ -53,7 +53,7 @@ _PROJECTS = {
 def events(today: date) -> Iterator[UsageEvent]:
     """Yields the events of the year before `today`, a local date, oldest day first.
 
-    About 130,000. Each day has its own random numbers, so that a later run adds days and repeats
+    About 115,000. Each day has its own random numbers, so that a later run adds days and repeats
     the others exactly.
     """
     for days_ago in range(DAYS, 0, -1):
@@ -74,7 +74,7 @@ def _runs(day: date, days_ago: int) -> Iterator[UsageEvent]:
     growth = 1.0 + 0.9 * (DAYS - days_ago) / DAYS
     number = 0
     for user, department, _ in USERS:
-        count = round(draw.gauss(4, 1.2) * _HEAVY.get(department, 0.7) * level * growth)
+        count = round(draw.gauss(3, 0.9) * _HEAVY.get(department, 0.7) * level * growth)
         for _ in range(count):
             number += 1
             yield _run(draw, day, number, user, department, is_bad=days_ago in _BAD_WEEK_DAYS_AGO)

@@ -113,9 +113,8 @@ class Stack:
         await self._start_servers()
         await migrate_all(self.state.database_url, keys)
         self.report("schemas are up to date")
-        children = self._service_children(keys)
-        await self._start(children)
-        await self._start([self._gateway_child()])
+        # All at once: the gateway is ready as soon as the services behind it are.
+        await self._start([*self._service_children(keys), self._gateway_child()])
         self.state.phase = "ready"
         self._write()
         watches = [asyncio.create_task(child.keep_running()) for child in self._children]
@@ -150,14 +149,17 @@ class Stack:
     async def _start(self, children: list[Child]) -> None:
         self._children += children
         began = time.monotonic()
-        tasks = [asyncio.create_task(child.start()) for child in children]
+
+        async def start(child: Child) -> None:
+            await child.start()
+            self.report(f"{child.name} is healthy after {time.monotonic() - began:.1f} s")
+
+        tasks = [asyncio.create_task(start(child)) for child in children]
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
-        for child in children:
-            self.report(f"{child.name} is healthy after {time.monotonic() - began:.1f} s")
 
     def _place(self, name: str, port: int, *, has_metrics: bool) -> ProcessState:
         """Gives a process its ports: those of the last run when they are free."""

@@ -9,6 +9,7 @@ from functools import partial
 
 from finops.audit.v1 import audit_service_pb2_grpc
 from finops.usage.v1 import (
+    allocation_service_pb2_grpc,
     api_key_service_pb2_grpc,
     directory_service_pb2_grpc,
     pricing_service_pb2_grpc,
@@ -24,10 +25,12 @@ from services.kernel.database import Database
 from services.kernel.pagination import PageTokens
 from services.kernel.server import Register
 from services.kernel.workers import Worker
+from services.usage.api.allocation import AllocationServicer
 from services.usage.api.api_keys import ApiKeyServicer
 from services.usage.api.directory import DirectoryServicer
 from services.usage.api.pricing import PricingServicer
 from services.usage.api.usage import UsageServicer
+from services.usage.service.allocation import AllocationRules
 from services.usage.service.amending import Amendments
 from services.usage.service.api_keys import ApiKeys, OwnApiKeyDirectory
 from services.usage.service.archiving import Archive
@@ -89,6 +92,8 @@ def build(
     )
     prices = Pricing(database, contexts, tokens=tokens, clock=clock)
     loading = PriceLoading(database, prices, contexts, clock=clock)
+    rules = AllocationRules(database, contexts, tokens=tokens, clock=clock)
+    allocation = AllocationServicer(rules=rules)
     pricing = PricingServicer(pricing=prices, loading=loading)
     directory = DirectoryServicer(
         tenants=Tenants(database, tokens=tokens, contexts=contexts),
@@ -102,6 +107,9 @@ def build(
         servicers=[
             partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage),
             partial(pricing_service_pb2_grpc.add_PricingServiceServicer_to_server, pricing),
+            partial(
+                allocation_service_pb2_grpc.add_AllocationServiceServicer_to_server, allocation
+            ),
             partial(directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server, directory),
             partial(api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server, keys),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -31,13 +31,13 @@ from services.usage.domain.question import (
     previous_period,
 )
 from services.usage.errors import TooManyGroups
+from services.usage.service.allocating import CELLS_MAX, allocated_cells
 from services.usage.service.converting import convert_cells
 from services.usage.service.exchange import ExchangeRates
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store import answers
 from services.usage.store.costs import CostCell, cost_cells
 
-CELLS_MAX = 200_000  # about 100 MB in this process; a question that needs more wants narrowing
 CACHE_TIME = timedelta(minutes=15)
 _answers = TypeAdapter(CostAnswer)
 
@@ -144,10 +144,12 @@ class CostQueries:
     async def _groups(
         self, tx: Transaction, question: CostQuestion, group_by: Sequence[str]
     ) -> tuple[list[CostGroup], list[AppliedRate]]:
-        rules: dict[tuple[str, ...], tuple[str, ...]] = {}
-        cells = await cost_cells(
-            tx, question, group_by, limit=CELLS_MAX + 1, by_date=bool(question.currency_code)
-        )
+        by_date = bool(question.currency_code)
+        rules: Mapping[tuple[str, ...], tuple[str, ...]] = {}
+        if question.is_allocated:
+            cells, rules = await allocated_cells(tx, question, group_by, by_date=by_date)
+        else:
+            cells = await cost_cells(tx, question, group_by, limit=CELLS_MAX + 1, by_date=by_date)
         if len(cells) > CELLS_MAX:
             raise TooManyGroups(groups_max=CELLS_MAX)
         rates: list[AppliedRate] = []

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from services.kernel import audit
 from services.kernel.caller import caller_or_none
 from services.kernel.clock import Clock
@@ -23,7 +20,6 @@ JOB = "archive"
 PARTITIONS_JOB = "partitions"
 MONTHS_AHEAD = 2
 AUDIT_TENANT = "platform"
-_SCHEMA = pa.schema([pa.field(name, pa.string()) for name in archive.COLUMNS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +92,11 @@ class Archive:
         async with self._database.system_transaction(statement_timeout=timedelta(hours=1)) as tx:
             # Nobody stores events of the month while it is copied and dropped.
             await archive.lock_month(tx, month)
-            count = 0
-            with pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
-                async for rows in archive.month_rows(tx, month):
-                    columns = list(zip(*rows, strict=True))
-                    writer.write_table(pa.table(columns, schema=_SCHEMA))
-                    count += len(rows)
-            if pq.ParquetFile(path).metadata.num_rows != count or count != (
-                await archive.count_events(tx, month)
-            ):
+            # Its library takes 40 MB, so it is loaded only when a month is archived.
+            from services.usage.service import archive_file  # noqa: PLC0415 - as said
+
+            count = await archive_file.write(path, archive.COLUMNS, archive.month_rows(tx, month))
+            if archive_file.count_rows(path) != await archive.count_events(tx, month):
                 raise ArchiveIncomplete(month=f"{month:%Y-%m}", path=path.name)
             size = path.stat().st_size
             await archive.drop_month(tx, month, events=count, size=size, path=path.name)

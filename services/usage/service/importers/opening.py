@@ -24,7 +24,6 @@ from services.usage.service.importers.json_lines import (
 )
 from services.usage.service.importers.llm_traces import trace_of, trace_reader, trace_variant
 from services.usage.service.importers.oci import is_oci, oci_reader
-from services.usage.service.importers.parquet import is_parquet
 from services.usage.service.importers.rows import (
     ImportKind,
     ImportOptions,
@@ -36,7 +35,7 @@ from services.usage.service.importers.rows import (
     UnknownImportKind,
     excerpt,
 )
-from services.usage.service.importers.tables import Columns, Table, first_line
+from services.usage.service.importers.tables import Columns, Table, first_line, is_parquet
 
 
 class TableFormat(NamedTuple):

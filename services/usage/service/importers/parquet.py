@@ -14,15 +14,8 @@ import pyarrow.parquet as pq
 from services.usage.service.importers.rows import RowProblem, UnreadableImportFile
 from services.usage.service.importers.values import rounded_to_scale
 
-_MAGIC = b"PAR1"
 _DAMAGES = (pa.ArrowException, OSError, UnicodeDecodeError)
 _BATCH_ROWS = 2048  # of a hundred columns of text: about 10 MB
-
-
-def is_parquet(path: Path) -> bool:
-    """Tells by the first bytes."""
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def parquet_columns(path: Path) -> list[str]:

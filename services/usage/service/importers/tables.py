@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from services.usage.service.importers.parquet import is_parquet, parquet_columns, parquet_rows
 from services.usage.service.importers.rows import MissingColumns, RowProblem, UnreadableImportFile
 
 # 94 columns of a bill come to 4 kB; JSON in them may reach csv's own limit of 128 kB a field.
 LINE_LENGTH_MAX = 1 << 20
 COLUMNS_MAX = 2000  # AWS adds one a resource tag; a header beyond this is no header
+_PARQUET_MAGIC = b"PAR1"
 _GZIP_MAGIC = b"\x1f\x8b"
 _BUFFER_BYTES = 1 << 18
 
@@ -71,8 +71,13 @@ class Table:
         """Reads the header. Raises UnreadableImportFile."""
         self._path = path
         self.is_parquet = is_parquet(path)
-        names = parquet_columns(path) if self.is_parquet else _csv_header(path)
-        self.columns = Columns(names)
+        if self.is_parquet:
+            # Its library takes 40 MB, so it is loaded only where there is such a file.
+            from services.usage.service.importers import parquet  # noqa: PLC0415 - as said
+
+            self.columns = Columns(parquet.parquet_columns(path))
+        else:
+            self.columns = Columns(_csv_header(path))
 
     def rows(self) -> Iterator[TableRow]:
         """Yields the rows after the header; blank lines are skipped.
@@ -80,8 +85,16 @@ class Table:
         Raises UnreadableImportFile where the file breaks off.
         """
         if self.is_parquet:
-            return parquet_rows(self._path)
+            from services.usage.service.importers import parquet  # noqa: PLC0415 - as above
+
+            return parquet.parquet_rows(self._path)
         return _csv_rows(self._path, self.columns.width)
+
+
+def is_parquet(path: Path) -> bool:
+    """Tells by the first bytes."""
+    with path.open("rb") as file:
+        return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
 
 
 def first_line(path: Path) -> str:

@@ -169,7 +169,9 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('usage.make_event_partition'));
-    IF to_regclass('usage.' || quote_ident(name)) IS NOT NULL THEN
+    -- Not to_regclass: the session remembers its answer from above until it locks a table.
+    IF EXISTS (SELECT FROM pg_class
+        WHERE relname = name AND relnamespace = 'usage'::regnamespace) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE usage.%I PARTITION OF usage.event FOR VALUES FROM (%L) TO (%L)',

@@ -45,14 +45,25 @@ def is_plainly_valid(message: usage_model_pb2.UsageEvent, event: UsageEvent) -> 
         and _is_plain_decimal(message.quantity)
         and (event.cost is None or _is_plain_cost(message.cost))
         and (not event.components or _are_plain_components(message.components))
-        and _EARLIEST <= event.start_at <= event.end_at < _LATEST
+        and _are_plain_times(message, event)
+        and message.outcome >= 0  # the conversion has refused those above the last
         and not event.error_code
         and 0 <= event.retries <= RETRIES_MAX
         and (event.latency_ms is None or 0 <= event.latency_ms <= LATENCY_MS_MAX)
         and event.capacity is None
         and (event.utilization is None or 0 <= event.utilization <= 1)
         and len(message.tenant_id) <= TENANT_LENGTH_MAX
+        and message.tenant_id.isprintable()
     )
+
+
+def _are_plain_times(message: usage_model_pb2.UsageEvent, event: UsageEvent) -> bool:
+    start, end = event.start_at, event.end_at
+    if not (start > _EARLIEST and end < _LATEST):  # an absent start reads as the earliest
+        return False
+    if start == end and start is not end:  # what is below a microsecond was cut off
+        return message.start_time.nanos <= message.end_time.nanos
+    return start <= end
 
 
 def _is_plain_decimal(text: str) -> bool:
@@ -62,8 +73,11 @@ def _is_plain_decimal(text: str) -> bool:
 
 
 def _is_plain_cost(cost: usage_model_pb2.UsageCost) -> bool:
-    return _is_plain_decimal(cost.billed) and not (
-        cost.HasField("effective") or cost.HasField("list") or cost.HasField("contracted")
+    # Known attributes without a currency are those of events without a cost.
+    return (
+        bool(cost.currency_code)
+        and _is_plain_decimal(cost.billed)
+        and not (cost.HasField("effective") or cost.HasField("list") or cost.HasField("contracted"))
     )
 
 

@@ -72,7 +72,9 @@ Allocated = Annotated[
 ]
 OrderBy = Annotated[
     str,
-    typer.Option("--order-by", help="Default: amount desc.", show_default=False),
+    typer.Option(
+        "--order-by", help="Default: amount desc, of buckets start_time.", show_default=False
+    ),
 ]
 RowLimit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Rows to show. [default: all]")
@@ -115,7 +117,7 @@ def costs(
             currency=currency,
             compare_previous=compare,
             allocated=allocated,
-            order_by=order_by,
+            order_by=order_by or ("start_time" if has_buckets(granularity.value) else ""),
             page_size=min(limit or _PAGE_SIZE, _PAGE_SIZE),
         )
         answer = QueryCostsResponse()
@@ -132,22 +134,27 @@ def costs(
 
 def show_costs(request: QueryCostsRequest, answer: QueryCostsResponse, output: Output) -> None:
     """Writes the rows, and for people the totals and the rates that were applied."""
-    has_buckets = request.granularity not in ("", "total")
-    columns = [*(["start_time"] if has_buckets else []), *request.group_by]
+    is_bucketed = has_buckets(request.granularity)
+    columns = [*(["start_time"] if is_bucketed else []), *request.group_by]
     columns += ["currency_code", "amount", "quantity", "events"]
     is_table = output.form is Format.TABLE
     if is_table:
         columns += ["unit"]
     if request.compare_previous:
         columns += ["previous_amount"]
-    rows = [_row(request, row, is_table=is_table, has_buckets=has_buckets) for row in answer.rows]
+    rows = [_row(request, row, is_table=is_table, is_bucketed=is_bucketed) for row in answer.rows]
     output.rows(columns, rows, content=answer)
     if is_table:
         _show_totals(answer, output)
 
 
-def _row(request: QueryCostsRequest, row: CostRow, *, is_table: bool, has_buckets: bool) -> Row:
-    cells: list[object] = [utc_text(row.start_time)] if has_buckets else []
+def has_buckets(granularity: str) -> bool:
+    """Tells whether a granularity cuts the period into buckets."""
+    return granularity not in ("", Granularity.TOTAL)
+
+
+def _row(request: QueryCostsRequest, row: CostRow, *, is_table: bool, is_bucketed: bool) -> Row:
+    cells: list[object] = [utc_text(row.start_time)] if is_bucketed else []
     cells += [row.group[key] for key in request.group_by]
     cells += [row.cost.currency_code, row.cost.amount, row.quantity, row.events]
     if is_table:

@@ -39,7 +39,7 @@ def _examine(data_dir: Path, url: str, output: Output) -> None:
     )
     findings = asyncio.run(examine(subject))
     rows = [(item.check, item.level, item.detail, item.remedy) for item in findings]
-    output.rows(("check", "result", "found", "what to do"), rows)
+    output.rows(("check", "result", "found", "what to do"), rows, fold=True)
     failed = [item.check for item in findings if item.level == "failed"]
     if failed:
         raise CommandError(f"Failed: {', '.join(failed)}")

@@ -30,6 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 Advance = Callable[[int], None]
+_TABLE_WIDTH_MAX = 10_000
 
 
 class Format(StrEnum):
@@ -72,15 +73,20 @@ class Output:
         *,
         title: str = "",
         content: object = None,
+        fold: bool = False,
     ) -> None:
-        """Writes a table. content: what JSON shows instead of one object a row."""
+        """Writes a table; for people without the columns that are empty in every row.
+
+        content: what JSON shows instead of one object a row. fold: whether long texts go on in the
+        next line, rather than beyond the terminal's edge.
+        """
         if self.form is Format.JSON:
             objects = [dict(zip(columns, row, strict=True)) for row in rows]
             self.json(objects if content is None else content)
         elif self.form is Format.CSV:
             self._out.file.write(csv_text([columns, *rows]))
         else:
-            self._table(columns, rows, title)
+            self._table(columns, rows, title, fold=fold)
 
     def record(self, fields: Mapping[str, object]) -> None:
         """Writes one thing: a JSON object, a CSV header with one line, or a line a field."""
@@ -147,16 +153,31 @@ class Output:
             task = progress.add_task(label, total=total)
             yield lambda done: progress.update(task, completed=done)
 
-    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str) -> None:
+    def _table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str, *, fold: bool
+    ) -> None:
         table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left")
-        for position, column in enumerate(columns):
-            values = [row[position] for row in rows]
-            is_number = bool(values) and all(_is_number(value) for value in values)
+        shown = [
+            position
+            for position in range(len(columns))
+            if not rows or any(_shown(row[position]) for row in rows)
+        ]
+        for position in shown:
+            is_number = bool(rows) and all(_is_number(row[position]) for row in rows)
             table.add_column(
-                Text(column), justify="right" if is_number else "left", overflow="fold"
+                Text(columns[position]),
+                justify="right" if is_number else "left",
+                overflow="fold",
+                no_wrap=not fold,
             )
         for row in rows:
-            table.add_row(*(_styled(value) for value in row))
+            table.add_row(*(_styled(row[position]) for position in shown))
+        if fold:
+            self._out.print(table)
+            return
+        # Ids that are cut or folded cannot be copied: a line longer than the terminal is better.
+        wide = self._out.options.update(max_width=_TABLE_WIDTH_MAX)
+        self._out.width = self._out.measure(table, options=wide).maximum
         self._out.print(table)
 
 

@@ -99,7 +99,7 @@ def _run(
     rate = _BAD_WEEK_FAILURE_RATE if is_bad and model is CODER else _FAILURE_RATE
     has_failed = draw.random() < rate
     hour = min(max(draw.gauss(13, 3), 0.0), 23.9)
-    whole = int(draw.lognormvariate(8.6, 1.0))
+    whole = int(draw.lognormvariate(10.4, 1.0))
     cached = int(whole * draw.choice((0, 0, 0.4, 0.7)))
     event = _model_event(
         day,
@@ -107,7 +107,7 @@ def _run(
         seconds=int(hour * 3600),
         user=user,
         model=model,
-        tokens=(whole - cached, cached, int(draw.lognormvariate(6.4, 0.9))),
+        tokens=(whole - cached, cached, int(draw.lognormvariate(7.9, 0.9))),
     )
     event.project = draw.choice(_PROJECTS.get(department, ("assistant",)))
     event.latency_ms = int(draw.lognormvariate(7.6, 0.6))
@@ -129,7 +129,7 @@ def _runaway_run(draw: random.Random, day: date, number: int) -> UsageEvent:
         seconds=draw.randrange(6 * 3600),
         user=_RUNAWAY_USER,
         model=LARGE,
-        tokens=(draw.randint(30_000, 90_000), 0, draw.randint(500, 3_000)),
+        tokens=(draw.randint(60_000, 180_000), 0, draw.randint(1_000, 6_000)),
     )
     event.project = "ranking"
     event.tags["environment"] = "dev"

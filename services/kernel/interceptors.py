@@ -18,8 +18,7 @@ from typing import Any, Final
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
-from opentelemetry import trace
-from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Status, StatusCode, Tracer
 
 from services.kernel import audit
 from services.kernel.auth import Authenticator
@@ -34,8 +33,8 @@ from services.kernel.method_policy import MethodPolicy, policy_of
 from services.kernel.telemetry import (
     SERVER_CALLS,
     current_trace_id,
-    enter_span,
-    remote_context,
+    enter_call,
+    recording_tracer,
 )
 from services.kernel.validation import validate
 
@@ -86,7 +85,7 @@ class KernelInterceptor(grpc.aio.ServerInterceptor):
         self.authenticator = authenticator
         self.database = database
         self.drain = drain or Drain()
-        self.tracer = tracer or trace.get_tracer("finops.rpc")
+        self.tracer = tracer or recording_tracer()
         self.requires_audit = requires_audit
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -155,13 +154,7 @@ class _Endpoint:
         """Telemetry and errors; inside, authentication and the stages of the method's kind."""
         metadata = dict(context.invocation_metadata())
         method = self._policy.method
-        span = self._kernel.tracer.start_span(
-            self._span_name,
-            context=remote_context(metadata),
-            kind=SpanKind.SERVER,
-            attributes=self._attributes,
-        )
-        enter_span(span)
+        span = enter_call(self._kernel.tracer, self._span_name, metadata, self._attributes)
         set_deadline(context.time_remaining())
         SERVER_CALLS.begin(method)
         began = time.perf_counter()
@@ -192,7 +185,7 @@ class _Endpoint:
                 span.set_attribute("rpc.grpc.status", code)
                 if code in _FAULTS:
                     span.set_status(Status(StatusCode.ERROR))
-            span.end()
+                span.end()
 
     async def _admit(self, context: _Context, metadata: dict[str, Any]) -> Caller | None:
         """Authenticates and authorizes; returns None for a public method."""

@@ -6,32 +6,33 @@ same, so that logs and callers can name the call they speak of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Mapping
 from http.server import HTTPServer
 from threading import Thread
 from typing import Any, Final
 
 import structlog
 from opentelemetry import context, metrics, trace
-from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
-from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.propagate import set_global_textmap
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Link, Span, SpanContext
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import (
     CollectorRegistry,
+    Gauge,
     GCCollector,
+    Histogram,
     PlatformCollector,
     ProcessCollector,
     start_http_server,
@@ -48,46 +49,61 @@ LATENCY_BUCKETS: Final = (
 
 log = structlog.get_logger(__name__)
 _propagator: Final = TraceContextTextMapPropagator()
-_meter: Final = metrics.get_meter("finops.rpc")
 
 
 class CallMetrics:
     """Rate, errors and duration of calls by method and status code, and how many are in flight.
 
-    One histogram serves three: its count is the rate, its `code` tells the errors.
+    One histogram serves three: its count is the rate, its `code` tells the errors. It is
+    Prometheus' own, because OpenTelemetry's costs a call ten times as much; that one is fed only
+    where metrics are sent over OTLP.
     """
 
     def __init__(self, side: str) -> None:
         """side: `server` or `client`."""
-        self._seconds = _meter.create_histogram(
-            f"finops_rpc_{side}_seconds",
-            unit="s",
-            description=f"Duration of {side} calls by method and status code.",
-            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS,
+        self._name = f"finops_rpc_{side}_seconds"
+        self.seconds = Histogram(
+            self._name,
+            f"Duration of {side} calls by method and status code.",
+            ["method", "code"],
+            buckets=LATENCY_BUCKETS,
+            registry=None,
         )
-        self._in_flight: dict[str, int] = {}
-        self._labels: dict[tuple[str, str], dict[str, str]] = {}
-        _meter.create_observable_gauge(
+        self.in_flight = Gauge(
             f"finops_rpc_{side}_in_flight",
-            callbacks=[self._observe],
-            description=f"{side.capitalize()} calls that have begun and not ended.",
+            f"{side.capitalize()} calls that have begun and not ended.",
+            ["method"],
+            registry=None,
+        )
+        self.sent: metrics.Histogram | None = None
+        self._begun: dict[str, Gauge] = {}
+        self._ended: dict[tuple[str, str], Histogram] = {}
+
+    def send(self) -> None:
+        """Feeds OpenTelemetry's histogram too."""
+        self.sent = metrics.get_meter("finops.rpc").create_histogram(
+            self._name,
+            unit="s",
+            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS,
         )
 
     def begin(self, method: str) -> None:
-        """Counts a call that has begun."""
-        self._in_flight[method] = self._in_flight.get(method, 0) + 1
+        """Counts a call that has begun. method: of the contracts, which bounds the labels."""
+        gauge = self._begun.get(method)
+        if gauge is None:
+            gauge = self._begun[method] = self.in_flight.labels(method)
+        gauge.inc()
 
     def end(self, method: str, code: str, seconds: float) -> None:
-        """Counts a call that has ended. method: one of the contracts', which bounds the labels."""
-        self._in_flight[method] -= 1
+        """Counts a call that has ended."""
+        self._begun[method].dec()
         key = (method, code)
-        labels = self._labels.get(key)
-        if labels is None:
-            labels = self._labels[key] = {"method": method, "code": code}
-        self._seconds.record(seconds, labels)
-
-    def _observe(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(count, {"method": name}) for name, count in [*self._in_flight.items()]]
+        histogram = self._ended.get(key)
+        if histogram is None:
+            histogram = self._ended[key] = self.seconds.labels(method, code)
+        histogram.observe(seconds)
+        if self.sent is not None:
+            self.sent.record(seconds, {"method": method, "code": code})
 
 
 SERVER_CALLS: Final = CallMetrics("server")
@@ -99,7 +115,7 @@ class Telemetry:
 
     def __init__(
         self,
-        tracers: TracerProvider,
+        tracers: TracerProvider | None,
         meters: MeterProvider,
         endpoint: tuple[HTTPServer, Thread] | None,
     ) -> None:
@@ -114,7 +130,8 @@ class Telemetry:
 
     def close(self) -> None:
         """Sends what is left, within the exporters' own time limits, and frees the port."""
-        self._tracers.shutdown()
+        if self._tracers is not None:
+            self._tracers.shutdown()
         self._meters.shutdown()
         if self._endpoint is not None:
             server, thread = self._endpoint
@@ -131,53 +148,74 @@ def configure(service: str, settings: ServiceSettings) -> Telemetry:
     """
     configure_logs(service, settings.log_level)
     endpoint = settings.otlp_endpoint
-    exporter = OTLPSpanExporter(endpoint=endpoint) if endpoint is not None else None
-    tracers = tracer_provider(service, exporter, ratio=settings.trace_ratio)
+    tracers = None
     readers: list[MetricReader] = []
     if endpoint is not None:
+        exporter = OTLPSpanExporter(endpoint=endpoint)
+        tracers = tracer_provider(service, exporter, ratio=settings.trace_ratio)
         readers.append(PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=endpoint)))
     listening = None
     if settings.metrics_listen is not None:
         registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
+        for calls in (SERVER_CALLS, CLIENT_CALLS):
+            registry.register(calls.seconds)
+            registry.register(calls.in_flight)
         readers.append(PrometheusMetricReader(registry=registry, scope_info_enabled=False))
         host, _, port = settings.metrics_listen.rpartition(":")
         listening = start_http_server(int(port), host.strip("[]") or "127.0.0.1", registry)
     resource = Resource.create({"service.name": f"finops-{service}"})
     meters = MeterProvider(metric_readers=readers, resource=resource)
-    trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
     set_global_textmap(_propagator)
-    if endpoint is not None:
+    if tracers is not None:
+        trace.set_tracer_provider(tracers)
+        SERVER_CALLS.send()
+        CLIENT_CALLS.send()
         # Every statement passes asyncpg, SQLAlchemy's too; parameters are never recorded.
         AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]
         RedisInstrumentor().instrument()
     return Telemetry(tracers, meters, listening)
 
 
-def tracer_provider(
-    service: str, exporter: SpanExporter | None, *, ratio: float = 1.0
-) -> TracerProvider:
-    """Returns what makes spans. exporter: None records none. ratio: of new traces to record."""
-    root = TraceIdRatioBased(ratio) if exporter is not None else ALWAYS_OFF
-    # A caller's decision to record is passed on, even where nothing is sent from here.
-    sampler = ParentBased(root)
-    resource = Resource.create({"service.name": f"finops-{service}"})
-    provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
-    if exporter is not None:
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+def tracer_provider(service: str, exporter: SpanExporter, *, ratio: float = 1.0) -> TracerProvider:
+    """Returns what makes and sends spans. ratio: of the traces that begin here."""
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(ratio)),
+        resource=Resource.create({"service.name": f"finops-{service}"}),
+        shutdown_on_exit=False,
+    )
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
 
-def enter_span(span: Span) -> None:
-    """Makes the span the current one of this task, which ends with its call."""
+def recording_tracer() -> Tracer | None:
+    """Returns the tracer of calls, None where `configure` found nowhere to send spans."""
+    provider = trace.get_tracer_provider()
+    return provider.get_tracer("finops.rpc") if isinstance(provider, TracerProvider) else None
+
+
+def enter_call(
+    tracer: Tracer | None, name: str, metadata: Mapping[str, Any], attributes: Mapping[str, str]
+) -> Span:
+    """Begins the span of a call that is served and makes it this task's current one.
+
+    metadata: the caller's, whose trace goes on. tracer: None records nothing; the caller's span,
+    or ids of a new trace, then stand for the call. The task ends with its call, and so does this.
+    """
+    remote = _propagator.extract(metadata) if TRACEPARENT in metadata else None
+    if tracer is not None:
+        kind = SpanKind.SERVER
+        span = tracer.start_span(name, context=remote, kind=kind, attributes=attributes)
+    else:
+        span = trace.get_current_span(remote) if remote is not None else trace.INVALID_SPAN
+        if not span.get_span_context().is_valid:
+            # Not secret: the ids only have to differ.
+            ids = random.getrandbits(128), random.getrandbits(64)
+            span = NonRecordingSpan(SpanContext(*ids, is_remote=False))
     context.attach(trace.set_span_in_context(span))
-
-
-def remote_context(metadata: Mapping[str, Any]) -> Context | None:
-    """Returns the trace that a caller's metadata continues, None when it begins a new one."""
-    return _propagator.extract(metadata) if TRACEPARENT in metadata else None
+    return span
 
 
 def current_trace_id() -> str:

@@ -32,6 +32,7 @@ from services.usage.api.pricing import PricingServicer
 from services.usage.api.usage import UsageServicer
 from services.usage.service.allocation import AllocationRules
 from services.usage.service.amending import Amendments
+from services.usage.service.analyzing import Analyses
 from services.usage.service.api_keys import ApiKeys, OwnApiKeyDirectory
 from services.usage.service.archiving import Archive
 from services.usage.service.costs import CostQueries
@@ -77,9 +78,8 @@ def build(
         retention_months=settings.raw_retention_months,
         clock=clock,
     )
-    costs = CostQueries(
-        database, cache, tokens=tokens, clock=clock, rates=ExchangeRates(), contexts=contexts
-    )
+    rates = ExchangeRates()
+    costs = CostQueries(database, cache, tokens=tokens, clock=clock, rates=rates, contexts=contexts)
     usage = UsageServicer(
         recorder=recorder,
         costs=costs,
@@ -89,6 +89,7 @@ def build(
         watch=CostWatch(database, feed),
         reconciler=reconciler,
         archive=archive,
+        analyses=Analyses(database, contexts, clock=clock, rates=rates),
     )
     prices = Pricing(database, contexts, tokens=tokens, clock=clock)
     loading = PriceLoading(database, prices, contexts, clock=clock)

@@ -8,12 +8,14 @@ from typing import Any
 import grpc
 from finops.usage.v1 import cost_model_pb2, usage_service_pb2, usage_service_pb2_grpc
 
+from services.usage.api.analytics import AnalyticsMethods
 from services.usage.api.events import EventMethods
 from services.usage.api.imports import ImportMethods
 from services.usage.api.tenant import as_tenant
 from services.usage.convert import costs as cost_convert
 from services.usage.convert import usage as convert
 from services.usage.service.amending import Amendments
+from services.usage.service.analyzing import Analyses
 from services.usage.service.archiving import Archive
 from services.usage.service.costs import CostQueries
 from services.usage.service.events import StoredEvents
@@ -25,7 +27,9 @@ from services.usage.service.watching import CostWatch
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class UsageServicer(ImportMethods, EventMethods, usage_service_pb2_grpc.UsageServiceServicer):
+class UsageServicer(
+    ImportMethods, EventMethods, AnalyticsMethods, usage_service_pb2_grpc.UsageServiceServicer
+):
     """Serves UsageService."""
 
     def __init__(
@@ -39,6 +43,7 @@ class UsageServicer(ImportMethods, EventMethods, usage_service_pb2_grpc.UsageSer
         watch: CostWatch,
         reconciler: Reconciler,
         archive: Archive,
+        analyses: Analyses,
     ) -> None:
         """Takes the use cases."""
         self._events = events
@@ -46,6 +51,7 @@ class UsageServicer(ImportMethods, EventMethods, usage_service_pb2_grpc.UsageSer
         self._watch = watch
         self._reconciler = reconciler
         self._archive = archive
+        self._analyses = analyses
         self._imports = imports
         self._recorder = recorder
         self._costs = costs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+import grpc.aio
 import structlog
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
@@ -17,6 +18,7 @@ from gateway.errors import failure_of, is_fault
 from gateway.headers import REQUEST_ID, request_id_of
 from gateway.security import check_request
 from gateway.settings import GatewaySettings
+from services.kernel.errors import Error
 
 SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _OTHER_ROUTE: Final = "other"  # bounds the label: what callers make up is no label of its own
@@ -105,14 +107,23 @@ class ErrorBoundary:
         except Exception as error:
             failure = failure_of(error)
             if is_fault(failure.http_status):
-                log.exception(
-                    "request failed",
-                    request_id=scope["state"]["request_id"],
-                    route=scope.get(ROUTE_KEY, _OTHER_ROUTE),
-                )
+                _log_fault(error, scope)
             if has_started:
                 raise
             await failure.response()(scope, receive, send)
+
+
+def _log_fault(error: Exception, scope: Scope) -> None:
+    """Logs a fault; one that a service reported was logged there with its trace."""
+    bound = log.bind(
+        request_id=scope["state"]["request_id"], route=scope.get(ROUTE_KEY, _OTHER_ROUTE)
+    )
+    if isinstance(error, grpc.aio.AioRpcError):
+        bound.warning("call failed", code=error.code().name)
+    elif isinstance(error, Error):
+        bound.warning("call failed", code=error.code.name, reason=error.reason)
+    else:
+        bound.error("request failed", exc_info=error)
 
 
 class _Answer:

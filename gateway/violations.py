@@ -6,8 +6,9 @@ its cost is paid by wrong requests alone.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -118,13 +119,15 @@ def _conflicts(message: DescMessage, value: Any, path: str) -> Iterator[tuple[st
             yield here, f"it excludes {chosen[oneof]}; give one of them"
         inside = element_of(field)
         if isinstance(inside, DescMessage):
-            yield from _conflicts_inside(inside, member, here)
+            is_map = isinstance(field.value, DescFieldValueMap) and isinstance(member, dict)
+            yield from _conflicts_inside(inside, member.items() if is_map else member, here)
 
 
 def _conflicts_inside(message: DescMessage, value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, list):
-        for index, element in enumerate(value):
-            yield from _conflicts(message, element, f"{path}[{index}]")
+    if isinstance(value, list | ItemsView):
+        entries = enumerate(value) if isinstance(value, list) else value
+        for key, element in entries:
+            yield from _conflicts(message, element, f"{path}[{json.dumps(key)[:64]}]")
     else:
         yield from _conflicts(message, value, path)
 

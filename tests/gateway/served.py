@@ -15,7 +15,15 @@ from gateway.settings import GatewaySettings
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the test runner."""
+    """Leaves signals to the test runner, and tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -34,8 +42,7 @@ async def served(
     )
     server = _Server(config)
     running = asyncio.ensure_future(server.serve(sockets=[listener]))
-    while not server.started and not running.done():
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(server.is_up.wait(), 20)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", gateway
     finally:

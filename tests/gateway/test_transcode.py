@@ -141,7 +141,7 @@ async def test_an_empty_answer_is_an_empty_object(client: httpx.AsyncClient) -> 
 async def test_a_patch_without_a_mask_names_what_the_body_holds(
     client: httpx.AsyncClient,
 ) -> None:
-    body = {
+    body: dict[str, Any] = {
         "name": "ignored",
         "display_name": "D",
         "child": {"size": 1, "inner": {"id": "x"}, "updateTime": "2026-01-02T03:04:05Z"},

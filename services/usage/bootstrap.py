@@ -96,13 +96,6 @@ def build(
     rules = AllocationRules(database, contexts, tokens=tokens, clock=clock)
     allocation = AllocationServicer(rules=rules)
     pricing = PricingServicer(pricing=prices, loading=loading)
-    directory = DirectoryServicer(
-        tenants=Tenants(database, tokens=tokens, contexts=contexts),
-        departments=Departments(database, tokens=tokens),
-        users=Users(database, tokens=tokens),
-    )
-    keys = ApiKeyServicer(api_keys=ApiKeys(database, tokens=tokens, clock=clock))
-    audit = AuditServicer(log=AuditLog(database, tokens=tokens))
     retention = timedelta(days=settings.feed_retention_days)
     return UsageService(
         servicers=[
@@ -111,9 +104,7 @@ def build(
             partial(
                 allocation_service_pb2_grpc.add_AllocationServiceServicer_to_server, allocation
             ),
-            partial(directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server, directory),
-            partial(api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server, keys),
-            partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+            *administration(database, contexts, tokens=tokens, clock=clock),
         ],
         workers=workers(
             database,
@@ -125,6 +116,24 @@ def build(
         ),
         prices=loading,
     )
+
+
+def administration(
+    database: Database, contexts: TenantContexts, *, tokens: PageTokens, clock: Clock
+) -> Sequence[Register]:
+    """Makes the servicers of who uses, who may and who did what."""
+    directory = DirectoryServicer(
+        tenants=Tenants(database, tokens=tokens, contexts=contexts),
+        departments=Departments(database, tokens=tokens),
+        users=Users(database, tokens=tokens),
+    )
+    keys = ApiKeyServicer(api_keys=ApiKeys(database, tokens=tokens, clock=clock))
+    audit = AuditServicer(log=AuditLog(database, tokens=tokens))
+    return [
+        partial(directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server, directory),
+        partial(api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server, keys),
+        partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+    ]
 
 
 async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:

@@ -230,7 +230,7 @@ class _Answer:
         return AllocatedCells(cells, {keys: tuple(ids) for keys, ids in self._rule_ids.items()})
 
     def _keys(self, attributes: Attributes) -> Iterator[tuple[str, ...]]:
-        values = []
+        values: list[tuple[str, ...]] = []
         for name in self._group_by:
             if name == "tenant":
                 values.append((self._tenant_id,))

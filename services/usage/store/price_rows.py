@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Integer, Table, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from services.kernel.database import Transaction
@@ -89,7 +89,7 @@ async def add_price_book(tx: Transaction, book: PriceBook) -> bool:
         display_name=book.display_name or book.price_book_id,
         created_at=book.created_at,
     )
-    added = statement.on_conflict_do_nothing().returning(literal_column("1"))
+    added = statement.on_conflict_do_nothing().returning(literal_column("1", Integer))
     return await tx.scalar(added) is not None
 
 
@@ -200,7 +200,7 @@ async def supersede_prices(tx: Transaction, prices: Sequence[Price], at: datetim
 async def add_peak_schedule(tx: Transaction, tenant_id: str, schedule: PeakSchedule) -> bool:
     """Adds a schedule; False where the owner has one of that id. tenant_id: "" for everybody."""
     statement = insert(schedule_table).values(schedule_row(tenant_id, schedule))
-    added = statement.on_conflict_do_nothing().returning(literal_column("1"))
+    added = statement.on_conflict_do_nothing().returning(literal_column("1", Integer))
     return await tx.scalar(added) is not None
 
 

@@ -91,10 +91,10 @@ class Output:
     def record(self, fields: Mapping[str, object]) -> None:
         """Writes one thing: a JSON object, a CSV header with one line, or a line a field."""
         if self.form is Format.TABLE:
-            table = Table(box=None, show_header=False, pad_edge=False)
+            width = max(map(len, fields), default=0)
             for name, value in fields.items():
-                table.add_row(Text(name, style="bold"), Text(_shown(value)))
-            self._out.print(table)
+                text = Text.assemble((name.ljust(width), "bold"), "  ", _shown(value))
+                self._out.print(text)  # a token must not be cut at the terminal's edge
         elif self.form is Format.CSV:
             self._out.file.write(csv_text([list(fields), list(fields.values())]))
         else:

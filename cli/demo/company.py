@@ -99,14 +99,12 @@ class Machine:
     is_always_on: bool = True
 
 
-# The last four run all night for nobody: off-peak waste for an optimizer to find.
+# The last three run all night for nobody: off-peak waste for an optimizer to find.
 MACHINES = (
     Machine("web-1", "general-8", "platform", "storefront", "prod", "eu-central", 0.62),
-    Machine("web-2", "general-8", "platform", "storefront", "prod", "eu-central", 0.58),
     Machine("ledger-db", "memory-16", "platform", "ledger", "prod", "eu-central", 0.71),
     Machine("train-1", "gpu-1", "research", "ranking", "prod", "us-east", 0.88, is_always_on=False),
     Machine("dev-1", "general-8", "product", "storefront", "dev", "eu-central", 0.34),
-    Machine("dev-2", "general-8", "product", "assistant", "dev", "eu-central", 0.28),
     Machine("notebook-1", "gpu-1", "research", "ranking", "dev", "us-east", 0.41),
     Machine("batch-old", "memory-16", "finance", "reporting", "prod", "eu-west", 0.06),
 )

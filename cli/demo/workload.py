@@ -53,7 +53,7 @@ _PROJECTS = {
 def events(today: date) -> Iterator[UsageEvent]:
     """Yields the events of the year before `today`, a local date, oldest day first.
 
-    About 115,000. Each day has its own random numbers, so that a later run adds days and repeats
+    About 100,000. Each day has its own random numbers, so that a later run adds days and repeats
     the others exactly.
     """
     for days_ago in range(DAYS, 0, -1):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -63,7 +64,7 @@ def main() -> int:
         settings = GatewaySettings()
         telemetry = configure("gateway", ServiceSettings())
     except ValidationError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.writelines(_sentences(error))
         return os.EX_CONFIG
     try:
         gateway = Gateway(settings)
@@ -74,6 +75,14 @@ def main() -> int:
     finally:
         telemetry.close()
     return os.EX_OK
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    """Yields a line for each wrong setting: its variable and what is wrong, not its value."""
+    for each in error.errors():
+        name = ".".join(str(part) for part in each["loc"]).upper()
+        prefix = "" if name.startswith("FINOPS_") or not name else "FINOPS_GATEWAY_"
+        yield f"{prefix}{name}: {each['msg']}\n"
 
 
 def _config(settings: GatewaySettings, gateway: Gateway) -> uvicorn.Config:

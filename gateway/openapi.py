@@ -10,7 +10,7 @@ from typing import Any, Final
 from gateway.compression import ENCODINGS
 from gateway.descriptors import Catalog, Method
 from gateway.operations import error_responses, error_schema, operation
-from gateway.parameters import path_text
+from gateway.parameters import parameter_names, path_text
 from gateway.routes import Router
 from gateway.schemas import Schemas
 
@@ -38,9 +38,14 @@ def openapi_document(catalog: Catalog, services: Iterable[str] | None = None) ->
     methods = [m for m in catalog.methods if offered is None or m.service in offered]
     schemas = Schemas(catalog)
     paths: dict[str, dict[str, Any]] = {}
+    shapes: dict[str, list[str]] = {}
     for route in Router(methods).routes:
         verb = _SHOWN_VERBS.get(route.binding.verb, route.binding.verb.lower())
-        paths.setdefault(path_text(route.template), {})[verb] = operation(route, schemas)
+        shape = path_text(route.template, [""] * len(parameter_names(route.template)))
+        # Paths of one shape are one path, so the first one's names serve all.
+        names = shapes.setdefault(shape, parameter_names(route.template))
+        path = paths.setdefault(path_text(route.template, names), {})
+        path[verb] = operation(route, schemas, names)
     document = {
         "openapi": OPENAPI_VERSION,
         "info": {"title": TITLE, "version": _version(), "description": DESCRIPTION},

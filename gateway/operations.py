@@ -35,8 +35,8 @@ _EXTRA_HEADERS: Final[dict[int, dict[str, Any]]] = {
 }
 
 
-def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
-    """Returns the OpenAPI operation of one binding."""
+def operation(route: Route, schemas: Schemas, names: list[str]) -> dict[str, Any]:
+    """Returns the OpenAPI operation of one binding. names: of the path's parameters, in order."""
     method, binding = route.method, route.binding
     comment = schemas.comment(f"{method.service}.{method.name}")
     index = method.bindings.index(binding)
@@ -47,7 +47,7 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
         "summary": _first_sentence(comment),
         "description": comment,
         "parameters": [
-            *path_parameters(route, schemas),
+            *path_parameters(route, schemas, names),
             *([] if binding.body == "*" else query_parameters(route, schemas)),
             *_header_parameters(method, schemas),
         ],

@@ -17,38 +17,54 @@ from gateway.templates import REST, STAR, Template, Variable
 NESTING_MAX: Final = 3
 
 
-def path_text(template: Template) -> str:
+def parameter_names(template: Template) -> list[str]:
+    """Returns a name for each wildcard of the template's variables, without dots, each once.
+
+    The last part of the field's path where it is free, so that `/things/{thing.id}` and
+    `/things/{id}` are one path, as OpenAPI demands.
+    """
+    found: list[str] = []
+    for variable in template.variables:
+        places = _wildcards(template, variable)
+        short = variable.field.rpartition(".")[2]
+        name = short if short not in found else variable.field.replace(".", "_")
+        many = [f"{name}_{number}" for number in range(1, len(places) + 1)]
+        found.extend(many if len(places) > 1 else [name])
+    return found
+
+
+def path_text(template: Template, names: list[str]) -> str:
     """Returns the path as OpenAPI writes it; each wildcard of a variable is one parameter."""
     segments = list(template.segments)
-    for variable in template.variables:
-        for index, name in _wildcards(template, variable):
-            segments[index] = f"{{{name}}}"
+    places = [place for v in template.variables for place in _wildcards(template, v)]
+    for place, name in zip(places, names, strict=True):
+        segments[place] = f"{{{name}}}"
     path = "/" + "/".join(segments)
     return f"{path}:{template.verb}" if template.verb else path
 
 
-def path_parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
+def path_parameters(route: Route, schemas: Schemas, names: list[str]) -> list[dict[str, Any]]:
     """Returns one parameter for each wildcard of the route's template."""
     found: list[dict[str, Any]] = []
+    remaining = iter(names)
     for variable in route.template.variables:
         path = resolve(route.method.input, variable.field)
         assert path is not None  # noqa: S101 - the transcoder refused wrong rules at start
         schema = schemas.field(path[-1], Side.URL)
         description = schema.pop("description", "")
-        names = [name for _, name in _wildcards(route.template, variable)]
-        if len(names) > 1 or variable.is_multiple:
+        if variable.is_multiple:
             schema = {"type": "string"}
         if schema.get("type") == "string" and "enum" not in schema:
             schema["minLength"] = max(1, schema.get("minLength", 1))
         found.extend(
             {
-                "name": name,
+                "name": next(remaining),
                 "in": "path",
                 "required": True,
                 "description": description,
                 "schema": dict(schema),
             }
-            for name in names
+            for _ in _wildcards(route.template, variable)
         )
     return found
 
@@ -117,10 +133,7 @@ def _parameter(
     return found
 
 
-def _wildcards(template: Template, variable: Variable) -> list[tuple[int, str]]:
-    """Returns position and name of each wildcard of a variable: `name`, or `name_1`, `name_2`."""
+def _wildcards(template: Template, variable: Variable) -> list[int]:
+    """Returns the position of each wildcard of a variable."""
     end = len(template.segments) if variable.end is None else variable.end
-    places = [i for i in range(variable.start, end) if template.segments[i] in (STAR, REST)]
-    if len(places) == 1:
-        return [(places[0], variable.field)]
-    return [(place, f"{variable.field}_{number}") for number, place in enumerate(places, 1)]
+    return [i for i in range(variable.start, end) if template.segments[i] in (STAR, REST)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,9 @@ import httpx
 from finops_sdk import AsyncClient
 
 from cli.connection import local_targets, local_token
-from cli.stack.state import StackState, read_state
+from cli.stack.process import free_port
+from cli.stack.services import service_names
+from cli.stack.state import ProcessState, StackState, read_state
 
 FINOPS = Path(sys.executable).with_name("finops")
 START_SECONDS_MAX = 180  # a busy machine starts six processes slowly
@@ -88,13 +89,13 @@ def run_finops(data_dir: Path, *arguments: str | Path) -> str:
 def running_stack(*, demo: bool = False) -> Iterator[RunningStack]:
     """Starts a stack on free ports, and removes it with its data afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="finops-test-"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    # Ports of their own: other stacks that start meanwhile want the default ones.
+    places = {name: ProcessState(port=free_port()) for name in service_names()}
+    StackState(processes=places).write(folder)
     began = time.monotonic()
     try:
         wanted = "--demo" if demo else "--no-demo"
-        run_finops(folder, "up", wanted, "--detach", "--port", port)
+        run_finops(folder, "up", wanted, "--detach", "--port", str(free_port()))
         seconds = time.monotonic() - began
         url = read_state(folder).rest_url
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as rest:

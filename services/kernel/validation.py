@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from protovalidate import FieldPathPb, Validator, ViolationPb
 
@@ -26,10 +29,40 @@ def violations_of(message: Message) -> list[tuple[str, str]]:
 
 
 def validate(message: Message) -> None:
-    """Raises FieldViolations unless the message keeps every rule of its contract."""
-    violations = violations_of(message)
+    """Raises FieldViolations unless the message keeps every rule of its contract.
+
+    No text may hold U+0000, which PostgreSQL cannot store.
+    """
+    violations = violations_of(message) or list(islice(_nul_violations(message), VIOLATIONS_MAX))
     if violations:
         raise FieldViolations(violations)
+
+
+def _nul_violations(message: Message, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for field, value in message.ListFields():
+        path = prefix + field.name
+        for text in _texts(field, value):
+            if "\0" in text:
+                yield path, "must not hold the character U+0000"
+        for part in _messages(field, value):
+            yield from _nul_violations(part, f"{path}.")
+
+
+def _texts(field: FieldDescriptor, value: Any) -> Iterator[str]:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        for pair in value.items():
+            yield from (part for part in pair if isinstance(part, str))
+    elif field.type == FieldDescriptor.TYPE_STRING:
+        yield from (value if field.is_repeated else (value,))
+
+
+def _messages(field: FieldDescriptor, value: Any) -> Iterator[Message]:
+    if field.message_type is None:
+        return
+    if field.message_type.GetOptions().map_entry:
+        yield from (part for part in value.values() if isinstance(part, Message))
+    else:
+        yield from (value if field.is_repeated else (value,))
 
 
 def _pair(violation: ViolationPb) -> tuple[str, str]:

@@ -166,7 +166,9 @@ class Imports:
             except Unavailable:
                 raise
             except Error as error:
-                state, failure = ImportState.FAILED, error.message
+                # A file that is no text may put bytes into the message that no text can hold.
+                readable = error.message.encode("utf-8", "replace").decode().replace("\0", "?")
+                state, failure = ImportState.FAILED, readable
         await self._end(item, state, failure)
 
     async def _end(self, item: ImportFile, state: ImportState, failure: str) -> None:

@@ -198,6 +198,10 @@ BEGIN
     EXECUTE format('DROP TABLE usage.%I', 'event_' || to_char(first, 'YYYY_MM'));
 END $$;
 
+-- A month holds every tenant's events: only the worker, which archives them, may drop it.
+REVOKE ALL ON FUNCTION usage.lock_event_partition, usage.drop_event_partition
+    FROM PUBLIC, finops_usage;
+
 CREATE FUNCTION usage.event_partition_months() RETURNS SETOF date
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
     SELECT to_date(substr(c.relname, 7), 'YYYY_MM')

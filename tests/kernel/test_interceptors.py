@@ -13,7 +13,7 @@ from services.kernel.errors import FailedPrecondition, ResourceExhausted
 from services.kernel.interceptors import REQUEST_ID_METADATA, TENANT_METADATA
 from tests.support.echo import EchoRequest, EchoServicer, EchoStub, path, registered
 from tests.support.notes import notes
-from tests.support.server import bearer, refused, service_token_of, serving, token_of
+from tests.support.server import LocalServer, bearer, refused, service_token_of, serving, token_of
 
 ADMIN = bearer(token_of("platform_admin"))
 
@@ -22,6 +22,12 @@ class NoteLocked(FailedPrecondition):
     """The note is locked; unlock it first."""
 
     reason = "NOTE_LOCKED"
+
+
+def raw(server: LocalServer, method: str) -> Any:
+    """Returns a call that sends bytes as they are."""
+    call: Any = server.plain.unary_unary(path(method))
+    return call
 
 
 def raising(error: BaseException) -> Any:
@@ -78,15 +84,14 @@ async def test_a_public_method_needs_no_credential() -> None:
 
 async def test_the_caller_is_checked_before_the_request_is_read() -> None:
     async with serving(registered(EchoServicer())) as server:
-        refusal = await refused(server.plain.unary_unary(path("Echo"))(b"\xff\xff"))
+        refusal = await refused(raw(server, "Echo")(b"\xff\xff"))
 
     assert refusal.code is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_bytes_that_are_no_message_are_refused() -> None:
     async with serving(registered(EchoServicer())) as server:
-        call = server.plain.unary_unary(path("Echo"))
-        refusal = await refused(call(b"\xff\xff", metadata=ADMIN))
+        refusal = await refused(raw(server, "Echo")(b"\xff\xff", metadata=ADMIN))
 
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert refusal.reason == "MALFORMED_MESSAGE"
@@ -142,16 +147,14 @@ async def test_an_unknown_exception_shows_nothing_but_the_trace_id(
 
 
 async def test_a_method_that_aborts_by_itself_is_left_to_it() -> None:
-    servicer = EchoServicer()
+    class Aborting(EchoServicer):
+        async def echo(self, request: Any, context: Any) -> Any:
+            await context.abort(grpc.StatusCode.DATA_LOSS, request.text)
 
-    async def echo(_: Any, context: Any) -> None:
-        await context.abort(grpc.StatusCode.DATA_LOSS, "gone")
-
-    servicer.echo = echo  # type: ignore[method-assign]
-    async with serving(registered(servicer)) as server:
+    async with serving(registered(Aborting())) as server:
         refusal = await refused(EchoStub(server.plain).Echo(EchoRequest(text="x"), metadata=ADMIN))
 
-    assert (refusal.code, refusal.message) == (grpc.StatusCode.DATA_LOSS, "gone")
+    assert (refusal.code, refusal.message) == (grpc.StatusCode.DATA_LOSS, "x")
 
 
 async def test_a_cancelled_call_stops_its_method() -> None:
@@ -194,7 +197,7 @@ async def test_calls_at_the_same_time_keep_their_callers_apart() -> None:
 
 async def test_an_unknown_method_is_unimplemented() -> None:
     async with serving(registered(EchoServicer())) as server:
-        refusal = await refused(server.plain.unary_unary(path("Nothing"))(b""))
+        refusal = await refused(raw(server, "Nothing")(b""))
 
     assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
 

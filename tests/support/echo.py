@@ -73,7 +73,7 @@ class EchoServicer:
         self.before = before
         self.calls: list[str] = []
 
-    async def echo(self, request: Any, _: Any) -> Any:
+    async def echo(self, request: Any, context: Any) -> Any:  # noqa: ARG002 - gRPC's signature
         self.calls.append(request.text)
         await self.before(request)
         if request.seconds:

@@ -21,7 +21,9 @@ class ServiceSettings(BaseSettings):
     variable and never shows a secret.
     """
 
-    model_config = SettingsConfigDict(env_prefix="FINOPS_", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="FINOPS_", extra="ignore", hide_input_in_errors=True
+    )
 
     # Where it keeps its state; roles `finops_<service>` and, for the worker, `..._worker`.
     database_url: str = ""

@@ -1,8 +1,9 @@
-"""A domain error becomes one status with its code, reason, metadata and details."""
+"""The code, reason, text and details of every error the kernel defines."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -10,102 +11,100 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 from services.kernel import errors
-from services.kernel.errors import Error, FieldViolations, ResourceExhausted, to_status
+from services.kernel.api_keys import InvalidApiKey
+from services.kernel.caller import NoCaller, TenantMismatch, TenantRequired
+from services.kernel.client import PeerTimeout, PeerUnavailable
+from services.kernel.drain import ServerDraining
+from services.kernel.errors import Error, to_status
+from services.kernel.interceptors import InvalidRequestId, MalformedMessage
+from services.kernel.key_set import SigningKeysUnavailable
+from services.kernel.tokens import InvalidToken, TokenExpired
 
-KINDS: list[tuple[type[Error], grpc.StatusCode, str]] = [
-    (errors.Error, grpc.StatusCode.INTERNAL, "INTERNAL"),
-    (errors.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
-    (errors.OutOfRange, grpc.StatusCode.OUT_OF_RANGE, "OUT_OF_RANGE"),
-    (errors.NotFound, grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
-    (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS"),
-    (errors.FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION, "FAILED_PRECONDITION"),
-    (errors.Aborted, grpc.StatusCode.ABORTED, "ABORTED"),
-    (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
-    (errors.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"),
-    (errors.Unavailable, grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
-    (errors.DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
-    (errors.ResourceExhausted, grpc.StatusCode.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED"),
+CASES = [
+    (errors.Error, "INTERNAL", "INTERNAL"),
+    (errors.InvalidArgument, "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+    (errors.OutOfRange, "OUT_OF_RANGE", "OUT_OF_RANGE"),
+    (errors.NotFound, "NOT_FOUND", "NOT_FOUND"),
+    (errors.AlreadyExists, "ALREADY_EXISTS", "ALREADY_EXISTS"),
+    (errors.FailedPrecondition, "FAILED_PRECONDITION", "FAILED_PRECONDITION"),
+    (errors.Aborted, "ABORTED", "ABORTED"),
+    (errors.Unauthenticated, "UNAUTHENTICATED", "UNAUTHENTICATED"),
+    (errors.PermissionDenied, "PERMISSION_DENIED", "PERMISSION_DENIED"),
+    (errors.Unavailable, "UNAVAILABLE", "UNAVAILABLE"),
+    (errors.DeadlineExceeded, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
+    (errors.ResourceExhausted, "RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"),
+    (InvalidApiKey, "UNAUTHENTICATED", "INVALID_API_KEY"),
+    (NoCaller, "UNAUTHENTICATED", "NO_CALLER"),
+    (InvalidToken, "UNAUTHENTICATED", "INVALID_TOKEN"),
+    (TokenExpired, "UNAUTHENTICATED", "TOKEN_EXPIRED"),
+    (TenantMismatch, "PERMISSION_DENIED", "TENANT_MISMATCH"),
+    (TenantRequired, "INVALID_ARGUMENT", "TENANT_REQUIRED"),
+    (MalformedMessage, "INVALID_ARGUMENT", "MALFORMED_MESSAGE"),
+    (InvalidRequestId, "INVALID_ARGUMENT", "INVALID_REQUEST_ID"),
+    (SigningKeysUnavailable, "UNAVAILABLE", "SIGNING_KEYS_UNAVAILABLE"),
+    (ServerDraining, "UNAVAILABLE", "SERVER_DRAINING"),
+    (PeerUnavailable, "UNAVAILABLE", "PEER_UNAVAILABLE"),
+    (PeerTimeout, "DEADLINE_EXCEEDED", "PEER_TIMEOUT"),
 ]
 
 
-def details_of(error: Error) -> list[Message]:
-    """Returns the unpacked details of an error's status, in order."""
-    kinds = (
-        error_details_pb2.ErrorInfo,
-        error_details_pb2.BadRequest,
-        error_details_pb2.RetryInfo,
-        error_details_pb2.QuotaFailure,
-    )
-    unpacked: list[Message] = []
+def details_of(error: Error) -> dict[str, Any]:
+    """Returns the messages packed into an error's status, by name, in order."""
+    found: dict[str, Message] = {}
     for packed in to_status(error).details:
-        for kind in kinds:
-            if packed.Is(kind.DESCRIPTOR):
-                message = kind()
-                packed.Unpack(message)
-                unpacked.append(message)
-    return unpacked
+        name = packed.TypeName().rpartition(".")[2]
+        found[name] = getattr(error_details_pb2, name)()
+        packed.Unpack(found[name])
+    return found
 
 
-@pytest.mark.parametrize(("kind", "code", "reason"), KINDS, ids=[reason for _, _, reason in KINDS])
-def test_a_kind_fixes_code_and_reason(
-    kind: type[Error], code: grpc.StatusCode, reason: str
-) -> None:
-    error = kind("The sentence.", budget="b1", limit=5)
+@pytest.mark.parametrize(("kind", "code", "reason"), CASES)
+def test_each_class_fixes_its_code_and_reason(kind: type[Error], code: str, reason: str) -> None:
+    status = to_status(kind(resource="notes/1", count=3))
+    info = details_of(kind(resource="notes/1", count=3))["ErrorInfo"]
 
-    status = to_status(error)
+    assert status.code == grpc.StatusCode[code].value[0]
+    assert (info.reason, info.domain) == (reason, "finops.dev")
+    assert dict(info.metadata) == {"resource": "notes/1", "count": "3"}
 
-    assert status.code == code.value[0]
-    assert status.message == "The sentence."
-    assert details_of(error) == [
-        error_details_pb2.ErrorInfo(
-            reason=reason, domain="finops.dev", metadata={"budget": "b1", "limit": "5"}
-        )
+
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in CASES])
+def test_each_class_says_one_sentence_unless_told_more(kind: type[Error]) -> None:
+    text = to_status(kind()).message
+
+    assert text.endswith(".")
+    assert "\n" not in text
+    assert to_status(kind("More is known.")).message == "More is known."
+
+
+def test_the_fields_at_fault_are_named() -> None:
+    error = errors.FieldViolations([("a.b", "is too long"), ("c", "is missing")])
+    details = details_of(error)
+
+    assert to_status(error).code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert to_status(error).message == "a.b: is too long"
+    assert list(details) == ["ErrorInfo", "BadRequest"]
+    assert details["ErrorInfo"].reason == "FIELD_VIOLATIONS"
+    assert [
+        (found.field, found.description) for found in details["BadRequest"].field_violations
+    ] == [
+        ("a.b", "is too long"),
+        ("c", "is missing"),
     ]
 
 
-@pytest.mark.parametrize(("kind", "code", "reason"), KINDS, ids=[reason for _, _, reason in KINDS])
-def test_the_docstring_is_the_text_of_an_error_without_one(
-    kind: type[Error], code: grpc.StatusCode, reason: str
-) -> None:
-    error = kind()
-
-    assert (error.code, error.reason, error.metadata) == (code, reason, {})
-    assert error.message == str(error) == (kind.__doc__ or "").splitlines()[0]
+def test_a_violation_of_the_whole_message_is_its_text() -> None:
+    assert to_status(errors.FieldViolations([("", "is empty")])).message == "is empty"
 
 
-def test_violations_name_each_field() -> None:
-    error = FieldViolations([("events[0].quantity", "is negative"), ("source", "is empty")])
-
-    info, bad_request = details_of(error)
-
-    assert error.message == "events[0].quantity: is negative"
-    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert info == error_details_pb2.ErrorInfo(reason="FIELD_VIOLATIONS", domain="finops.dev")
-    assert isinstance(bad_request, error_details_pb2.BadRequest)
-    assert [(each.field, each.description) for each in bad_request.field_violations] == [
-        ("events[0].quantity", "is negative"),
-        ("source", "is empty"),
-    ]
-
-
-def test_a_violation_of_the_whole_message_is_said_without_a_field() -> None:
-    assert FieldViolations([("", "start is after end")]).message == "start is after end"
-
-
-def test_an_exhausted_limit_says_what_and_when_to_retry() -> None:
-    error = ResourceExhausted(
-        retry_after=timedelta(seconds=1.5), violations=[("tenant:acme", "100 a second")]
+def test_a_used_up_limit_says_when_to_retry_and_which_it_is() -> None:
+    error = errors.ResourceExhausted(
+        retry_after=timedelta(seconds=1.5), violations=[("tenant:acme", "100 calls a minute")], n=1
     )
+    details = details_of(error)
 
-    _, retry, quota = details_of(error)
-
-    assert isinstance(retry, error_details_pb2.RetryInfo)
-    assert retry.retry_delay.ToTimedelta() == timedelta(seconds=1.5)
-    assert isinstance(quota, error_details_pb2.QuotaFailure)
-    assert [(each.subject, each.description) for each in quota.violations] == [
-        ("tenant:acme", "100 a second")
-    ]
-
-
-def test_an_exhausted_limit_may_say_neither() -> None:
-    assert len(details_of(ResourceExhausted("No more."))) == 1
+    assert list(details) == ["ErrorInfo", "RetryInfo", "QuotaFailure"]
+    assert details["RetryInfo"].retry_delay.ToTimedelta() == timedelta(seconds=1.5)
+    assert details["QuotaFailure"].violations[0].subject == "tenant:acme"
+    assert details["QuotaFailure"].violations[0].description == "100 calls a minute"
+    assert dict(details["ErrorInfo"].metadata) == {"n": "1"}

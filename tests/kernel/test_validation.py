@@ -1,40 +1,45 @@
-"""What no text of any request may hold."""
+"""Requests against their contracts."""
 
 from __future__ import annotations
 
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import Message
-from google.protobuf.struct_pb2 import ListValue, Struct, Value
-from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 
 from services.kernel.errors import FieldViolations
-from services.kernel.validation import validate
+from services.kernel.validation import VIOLATIONS_MAX, validate, violations_of
+from tests.support.echo import EchoRequest
 
-TEXT = Value(string_value="a\x00")
+
+def test_a_valid_message_has_no_violations() -> None:
+    assert violations_of(EchoRequest(text="x")) == []
+    validate(EchoRequest(text="x"))
 
 
 @pytest.mark.parametrize(
-    ("message", "path"),
+    ("request_", "field"),
     [
-        (StringValue(value="\x00"), "value"),
-        (FieldMask(paths=["a", "b\x00"]), "paths"),
-        (Struct(fields={"a\x00": Value()}), "fields"),
-        (Struct(fields={"a": TEXT}), "fields.string_value"),
-        (ListValue(values=[Value(), TEXT]), "values.string_value"),
+        (EchoRequest(), "text"),
+        (EchoRequest(text="x", items=[EchoRequest(text="x"), EchoRequest()]), "items[1].text"),
+        (EchoRequest(text="x", tags={"team": "long"}), 'tags["team"]'),
+        (EchoRequest(text="x", tags={"k" * 99: "long"}), f'tags["{"k" * 64}"]'),
+        (EchoRequest(text="x", numbered={7: "long"}), "numbered[7]"),
+        (EchoRequest(text="x", answers={True: "long"}), "answers[true]"),
     ],
 )
-def test_the_character_that_postgresql_cannot_store_is_refused(message: Message, path: str) -> None:
-    with pytest.raises(FieldViolations) as caught:
-        validate(message)
+def test_a_path_leads_to_the_field_at_fault(request_: object, field: str) -> None:
+    [(found, text)] = violations_of(request_)  # type: ignore[arg-type] # a message of the tests
 
-    assert caught.value.violations == [(path, "must not hold the character U+0000")]
+    assert found == field
+    assert text.startswith("must be at")
 
 
-@pytest.mark.parametrize("message", [BytesValue(value=b"\x00"), StringValue(value="\\u0000")])
-def test_bytes_may_hold_any(message: Message) -> None:
-    before = message.SerializeToString()
+def test_the_error_carries_every_violation() -> None:
+    with pytest.raises(FieldViolations) as refused:
+        validate(EchoRequest(items=[EchoRequest()]))
 
-    validate(message)
+    assert [field for field, _ in refused.value.violations] == ["text", "items[0].text"]
 
-    assert message.SerializeToString() == before
+
+def test_a_thousand_violations_are_as_good_as_fifty() -> None:
+    request = EchoRequest(text="x", items=[EchoRequest() for _ in range(1_000)])
+
+    assert len(violations_of(request)) == VIOLATIONS_MAX

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_WRITE_FAILED = "Internal error from Core"
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED)
 
 
@@ -72,6 +73,10 @@ def from_grpc(error: grpc.aio.AioRpcError) -> ApiError:
                 return from_status(status_pb2.Status.FromString(value))
             except DecodeError:
                 break
+    if error.code() is grpc.StatusCode.INTERNAL and error.details() == _WRITE_FAILED:
+        # A stream ended while this side wrote, and how it ended is lost: grpc/grpc issue 36066.
+        # The next attempt learns it, so this one counts as a lost connection.
+        return ApiError(code=grpc.StatusCode.UNAVAILABLE, message="the stream ended early")
     return ApiError(code=error.code(), message=error.details() or error.code().name)
 
 

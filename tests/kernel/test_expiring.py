@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from services.kernel.expiring import ExpiringMap
-
-
-class Stopwatch:
-    """Seconds that a test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
+from tests.support.stopwatch import Stopwatch
 
 
 def test_a_value_ends_with_its_time() -> None:

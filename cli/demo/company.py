@@ -15,11 +15,11 @@ BOOK = "demo-prices"
 PEAK = "working-hours"
 ZONE = ZoneInfo("Europe/Berlin")
 PRICE_CHANGE_DAYS_AGO = 120  # the large model became cheaper then
-ANOMALY_DAYS_AGO = 23  # an agent of the research team ran in a loop then
+ANOMALY_DAYS_AGO = range(17, 24)  # an agent of the research team ran in a loop every night then
 
 TENANT_RECORD = directory_model_pb2.Tenant(
     tenant_id=TENANT,
-    display_name="Demo company (invented)",
+    display_name="Demo company (generated)",
     time_zone=ZONE.key,
     currency_code="USD",
 )
@@ -64,6 +64,42 @@ USERS = (
     ("ines.costa", "sales", "olga.petrova"),
     ("amir.rahimi", "sales", "olga.petrova"),
     ("dana.weiss", "finance", "greta.maro"),
+    ("adam.abbas", "platform", "hugo.brandt"),
+    ("bella.berg", "platform", "hugo.brandt"),
+    ("cara.cruz", "platform", "hugo.brandt"),
+    ("dario.dietz", "platform", "hugo.brandt"),
+    ("emil.evans", "platform", "hugo.brandt"),
+    ("freya.fonseca", "platform", "hugo.brandt"),
+    ("gael.gruber", "research", "mei.tanaka"),
+    ("hana.hansen", "research", "mei.tanaka"),
+    ("igor.ivanov", "research", "mei.tanaka"),
+    ("jana.jansen", "research", "mei.tanaka"),
+    ("kai.kaya", "research", "mei.tanaka"),
+    ("lila.lopez", "research", "mei.tanaka"),
+    ("milo.meyer", "product", "luca.ferri"),
+    ("nadia.nilsen", "product", "luca.ferri"),
+    ("otto.okafor", "product", "luca.ferri"),
+    ("petra.price", "product", "luca.ferri"),
+    ("quinn.quist", "product", "luca.ferri"),
+    ("rosa.romano", "product", "luca.ferri"),
+    ("sven.silva", "support", "sara.novak"),
+    ("tara.torres", "support", "sara.novak"),
+    ("umar.ueda", "support", "sara.novak"),
+    ("vera.varga", "support", "sara.novak"),
+    ("wim.weber", "support", "sara.novak"),
+    ("xenia.xu", "support", "sara.novak"),
+    ("yann.yilmaz", "support", "sara.novak"),
+    ("zora.zeman", "marketing", "paul.adeyemi"),
+    ("aron.auer", "marketing", "paul.adeyemi"),
+    ("britt.bakker", "marketing", "paul.adeyemi"),
+    ("cleo.conti", "marketing", "paul.adeyemi"),
+    ("dina.dahl", "sales", "olga.petrova"),
+    ("elif.eriksen", "sales", "olga.petrova"),
+    ("felix.fabre", "sales", "olga.petrova"),
+    ("gina.gomez", "sales", "olga.petrova"),
+    ("henk.haas", "sales", "olga.petrova"),
+    ("ilse.ito", "finance", "greta.maro"),
+    ("jonas.jung", "finance", "greta.maro"),
 )
 
 

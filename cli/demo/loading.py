@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import date
+from datetime import UTC, date
 from itertools import islice
 
 import grpc
@@ -23,7 +23,7 @@ from cli.demo import company
 from cli.demo.workload import events
 from cli.errors import CommandError
 
-_BATCH = 4_000
+_BATCH = 2_000
 _STORED = (RECORD_STATUS_ACCEPTED, RECORD_STATUS_DUPLICATE)
 Advance = Callable[[int], None]
 
@@ -31,10 +31,12 @@ Advance = Callable[[int], None]
 async def load_demo(client: AsyncClient, today: date, advance: Advance) -> int:
     """Loads people, prices and a year of events up to `today`; returns the events stored.
 
-    Loading again changes nothing. advance: takes the events sent so far. The caller is a platform
-    admin, because a tenant is created.
+    Loading again changes nothing, on a later day too: the year ends when the demo was first loaded.
+    advance: takes the events sent so far. The caller is a platform admin, because a tenant is
+    created.
     """
     await _load_directory(client)
+    today = await _first_loaded(client) or today
     await _load_prices(client, today)
     stored = 0
     async for answer in deliver(client.usage.StreamUsage, _batches(today), window=4):
@@ -53,6 +55,15 @@ async def _batches(today: date) -> AsyncIterator[usage_service_pb2.StreamUsageRe
         yield usage_service_pb2.StreamUsageRequest(
             sequence=sequence, tenant_id=company.TENANT, events=batch
         )
+
+
+async def _first_loaded(client: AsyncClient) -> date | None:
+    """Returns the day on which the demo's tenant was created, where the service says it."""
+    request = directory_service_pb2.GetTenantRequest(tenant_id=company.TENANT)
+    tenant = (await client.directory.GetTenant(request)).tenant
+    if not tenant.HasField("create_time"):
+        return None
+    return tenant.create_time.ToDatetime(tzinfo=UTC).astimezone(company.ZONE).date()
 
 
 async def _load_directory(client: AsyncClient) -> None:
@@ -81,7 +92,7 @@ async def _load_directory(client: AsyncClient) -> None:
 async def _load_prices(client: AsyncClient, today: date) -> None:
     pricing = client.pricing
     book = pricing_model_pb2.PriceBook(
-        price_book_id=company.BOOK, display_name="Demo prices (invented)"
+        price_book_id=company.BOOK, display_name="Demo prices (generated)"
     )
     await _once(
         pricing.CreatePriceBook(

@@ -41,7 +41,8 @@ _FAILURE_RATE = 0.035
 _BAD_WEEK_DAYS_AGO = range(60, 67)  # one provider failed often then
 _BAD_WEEK_FAILURE_RATE = 0.18
 _RUNAWAY_USER = "omar.farouk"
-_RUNAWAY_RUNS = 900
+_RUNAWAY_RUNS = 200  # a night
+_RUNS_A_DAY, _RUNS_SPREAD = 1.0, 0.3  # of one person in a team that uses them little
 _PROJECTS = {
     "research": ("ranking", "assistant"),
     "product": ("assistant", "storefront"),
@@ -74,11 +75,13 @@ def _runs(day: date, days_ago: int) -> Iterator[UsageEvent]:
     growth = 1.0 + 0.9 * (DAYS - days_ago) / DAYS
     number = 0
     for user, department, _ in USERS:
-        count = round(draw.gauss(3, 0.9) * _HEAVY.get(department, 0.7) * level * growth)
+        count = round(
+            draw.gauss(_RUNS_A_DAY, _RUNS_SPREAD) * _HEAVY.get(department, 0.7) * level * growth
+        )
         for _ in range(count):
             number += 1
             yield _run(draw, day, number, user, department, is_bad=days_ago in _BAD_WEEK_DAYS_AGO)
-    if days_ago == ANOMALY_DAYS_AGO:
+    if days_ago in ANOMALY_DAYS_AGO:
         for _ in range(_RUNAWAY_RUNS):
             number += 1
             yield _runaway_run(draw, day, number)

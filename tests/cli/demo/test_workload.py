@@ -63,9 +63,17 @@ def test_a_machine_has_as_many_hours_as_the_day(year: list[UsageEvent]) -> None:
 
 def test_the_runaway_agent_stands_out(year: list[UsageEvent]) -> None:
     runs = Counter(local_day(event) for event in year if event.user_id == "omar.farouk")
-    day = TODAY - timedelta(days=company.ANOMALY_DAYS_AGO)
+    week = [TODAY - timedelta(days=ago) for ago in company.ANOMALY_DAYS_AGO]
+    usual = sorted(runs.values())[len(runs) // 2]
 
-    assert runs[day] > 20 * sorted(runs.values())[len(runs) // 2]
+    assert len(week) == 7
+    assert min(runs[day] for day in week) > 10 * usual
+
+
+def test_the_company_is_as_large_as_it_says(year: list[UsageEvent]) -> None:
+    assert len(company.DEPARTMENTS) == 10
+    assert len(company.USERS) == len({user for user, _, _ in company.USERS}) == 60
+    assert 60_000 <= len(year) <= 110_000
 
 
 def test_failures_say_why_and_machines_idle_at_night(year: list[UsageEvent]) -> None:

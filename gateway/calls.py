@@ -212,8 +212,13 @@ class Calls:
         )
 
     async def _learn(self, call: Call, rpc: Any) -> None:
-        """Remembers which tenant the service authenticated the credential for."""
+        """Remembers which tenant the service authenticated the credential for.
+
+        A stream says so as it begins, a single answer as it ends.
+        """
         tenant = tenant_in(await rpc.initial_metadata() or (), TENANT_METADATA)
+        if tenant is None and rpc.done():
+            tenant = tenant_in(await rpc.trailing_metadata() or (), TENANT_METADATA)
         if tenant is not None and call.credential is not None:
             self._limits.known.learn(call.credential, tenant)
 
@@ -223,7 +228,8 @@ class Calls:
         if error.code() is grpc.StatusCode.UNAUTHENTICATED:
             self._limits.known.forget(call.credential)
             return
-        tenant = tenant_in(error.initial_metadata() or (), TENANT_METADATA)
+        metadata = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+        tenant = tenant_in(metadata, TENANT_METADATA)
         if tenant is not None:
             self._limits.known.learn(call.credential, tenant)
 

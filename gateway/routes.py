@@ -89,9 +89,13 @@ class Router:
         if segments and ":" in segments[-1]:
             last, _, verb = segments[-1].rpartition(":")
             shortened = [*segments[:-1], last]
+            is_verb = False
             for node in _walk(self._root, shortened, 0):
                 if verb in node.leaves:
+                    is_verb = True
                     yield node.leaves[verb], shortened
+            if is_verb:  # then it is no part of a resource's id
+                return
         for node in _walk(self._root, segments, 0):
             if "" in node.leaves:
                 yield node.leaves[""], segments

@@ -15,6 +15,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from gateway.app import Gateway
+from gateway.protocol import HttpProtocol
 from gateway.settings import GatewaySettings
 from services.kernel.settings import ServiceSettings
 from services.kernel.telemetry import configure
@@ -89,7 +90,7 @@ def _config(settings: GatewaySettings, gateway: Gateway) -> uvicorn.Config:
     return uvicorn.Config(
         gateway,
         loop="uvloop",
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.validation import violations_of
+from services.usage.convert.dates import to_date
 from services.usage.convert.usage import EVENTS_MAX, to_event, to_inbox
 from services.usage.convert.validity import (
     is_plainly_valid,
     remember_valid,
     semantic_violations,
 )
+from services.usage.domain.question import InvalidInstant
 from services.usage.errors import BatchSize
 
 Change = Callable[[UsageEvent], None]
@@ -260,3 +262,10 @@ def test_no_string_holds_the_character_that_postgresql_cannot(
 def test_a_batch_of_no_or_too_many_events_is_refused(size: int) -> None:
     with pytest.raises(BatchSize):
         to_inbox([plain()] * size, "acme")
+
+
+def test_a_date_that_no_calendar_has_is_refused() -> None:
+    with pytest.raises(InvalidInstant):
+        to_date("4080-85-94")
+
+    assert to_date("2024-02-29").day == 29

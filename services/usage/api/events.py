@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import date
 from typing import Any
 
 import grpc
@@ -13,6 +12,7 @@ from finops.usage.v1 import usage_service_pb2 as messages
 from services.usage.api.tenant import as_tenant
 from services.usage.convert import changes as change_convert
 from services.usage.convert import events as convert
+from services.usage.convert.dates import to_date
 from services.usage.service.amending import Amendments
 from services.usage.service.archiving import Archive
 from services.usage.service.events import StoredEvents
@@ -78,6 +78,6 @@ class EventMethods:
         self, request: cost_model_pb2.ArchiveUsageRequest, _: Context
     ) -> cost_model_pb2.ArchiveUsageResponse:
         """Archives months."""
-        before = date.fromisoformat(request.before)
+        before = to_date(request.before)
         months = await self._archive.archive_usage(before, is_dry_run=request.dry_run)
         return change_convert.from_archive(months)

@@ -17,6 +17,7 @@ from services.kernel.money import format_decimal, parse_decimal
 from services.kernel.pagination import Page, PageRequest
 from services.kernel.update_mask import fields_to_update
 from services.usage.convert.costs import from_instant
+from services.usage.convert.dates import to_date
 from services.usage.convert.usage import to_instant
 from services.usage.domain.peak import PeakSchedule, PeakWindow
 from services.usage.domain.price import BEGINNING, ChargeOn, Price, PriceBook, PricingModel, Tier
@@ -172,7 +173,7 @@ def _to_windows(message: models.PeakSchedule) -> tuple[PeakWindow, ...]:
 
 
 def _to_dates(message: models.PeakSchedule) -> frozenset[date]:
-    return frozenset(date.fromisoformat(text) for text in message.exception_dates)
+    return frozenset(to_date(text) for text in message.exception_dates)
 
 
 def _minute(text: str) -> int:

@@ -308,6 +308,9 @@ async def test_trimmed_facts_are_gone_and_their_positions_expired(
     oldest = FeedPosition.parse(caught.value.metadata["oldest"])
     assert caught.value.metadata["position"] == str(old)
     assert await kinds_after(feed, database, tenant, oldest) == ["new"]
+    async with connection(kernel_service.owner_url) as owner:
+        # Other tests look at every table of the schema, and this one has no row-level security.
+        await owner.execute(f"DROP TABLE {KERNEL_SERVICE}.trim_feed")
 
 
 async def test_any_table_with_the_three_columns_is_a_feed(
@@ -334,7 +337,7 @@ async def test_any_table_with_the_three_columns_is_a_feed(
     async with database.read(tenant) as tx:
         page = await feed.read(tx, after=START)
     async with connection(kernel_service.owner_url) as owner:
-        # Other tests look at every table of the schema, and this one has no row-level security.
+        # Dropped for the same reason as trim_feed.
         await owner.execute(f"DROP TABLE {KERNEL_SERVICE}.cost_change")
     assert [item.fact for item in page.items] == [1, 2, 3]
     assert page.items[0].appended_at is None

@@ -93,7 +93,7 @@ async def test_every_event_counts_once_when_a_merge_is_killed_half_way(
     stack: RunningStack, load: Load, *, is_full: bool
 ) -> None:
     async with connection(stack.state.database_url) as owner, turnstile(owner):
-        for _ in range(20 if is_full else 4):
+        for _ in range(20 if is_full else 2):
             with merging(stack) as worker:
                 await load.progress()
                 await kill_in_the_middle(owner, worker)

@@ -1,4 +1,4 @@
-"""How streams end when the server stops, so that neither side waits for the other.
+"""How calls end when the server stops: those in flight are answered, later ones go elsewhere.
 
 A watcher would keep a stopping server alive until its last second, and be cut then. Instead its
 stream ends in good order, after a whole message, with a status that tells it to resume.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from services.kernel.errors import Unavailable
@@ -16,18 +17,48 @@ _T = TypeVar("_T")
 
 
 class ServerDraining(Unavailable):
-    """The server is stopping; resume the stream after the last message, on another replica."""
+    """The server is stopping; repeat the call, or resume the stream after its last message."""
 
     reason = "SERVER_DRAINING"
 
 
 class Drain:
-    """Knows the tasks that wait for a stream's next message, and stops their waiting."""
+    """The calls in flight, and those among them that wait for a stream's next message."""
 
     def __init__(self) -> None:
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._waiting: set[asyncio.Task[Any]] = set()
         self._stopped: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
         self.has_begun = False
+
+    def enter(self) -> None:
+        """Counts a call in flight. Raises ServerDraining once the server takes no more."""
+        if self._is_closed:
+            raise ServerDraining
+        self._in_flight += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """Counts it out again."""
+        self._in_flight -= 1
+        if self._in_flight == 0:
+            self._idle.set()
+
+    def close(self) -> None:
+        """Makes every later `enter` raise ServerDraining, which clients repeat elsewhere.
+
+        gRPC's own stop answers CANCELLED to calls that were on their way, and nobody repeats those.
+        """
+        self._is_closed = True
+
+    async def idle(self, seconds: float) -> None:
+        """Waits until no call is in flight, so many seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     def begin(self) -> None:
         """Makes every present and later `wait` raise ServerDraining."""

@@ -122,6 +122,7 @@ class _Endpoint:
         self._parse = policy.request_type.FromString
         service, _, name = policy.method.removeprefix("/").rpartition("/")
         self._span_name = f"{service}/{name}"
+        self._is_probe = service.startswith("grpc.")  # health, which a stopping server tells too
         self._attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
 
     def wrapped(self) -> Any:
@@ -159,7 +160,11 @@ class _Endpoint:
         SERVER_CALLS.begin(method)
         began = time.perf_counter()
         code = "OK"
+        has_entered = False
         try:
+            if not self._is_probe:
+                self._kernel.drain.enter()
+                has_entered = True
             caller = await self._admit(context, metadata)
             return await stages(request, context, metadata, caller)
         except grpc.aio.AbortError:
@@ -180,6 +185,8 @@ class _Endpoint:
             span.record_exception(error)
             await abort(context, Error(INTERNAL_MESSAGE, trace_id=current_trace_id()))
         finally:
+            if has_entered:
+                self._kernel.drain.leave()
             SERVER_CALLS.end(method, code, time.perf_counter() - began)
             if span.is_recording():
                 span.set_attribute("rpc.grpc.status", code)

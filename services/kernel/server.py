@@ -30,6 +30,7 @@ from services.kernel.wire import PING_SECONDS, PING_SECONDS_MIN, PING_TIMEOUT_SE
 from services.kernel.workers import Worker, Workers
 
 STREAM_NOTICE_SECONDS: Final = 1.0  # in which short streams end by themselves
+SETTLE_SECONDS: Final = 0.2  # some round trips
 WORKER_STOP_SECONDS: Final = 10.0
 
 Register = Callable[[grpc.aio.Server], None]
@@ -60,11 +61,16 @@ class Running:
 
     async def stop(self, grace_seconds: float) -> None:
         """Says NOT_SERVING, takes no new call, and lets those in flight end within the grace."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + grace_seconds
         await self.health.enter_graceful_shutdown()
-        stopping = asyncio.ensure_future(self.server.stop(grace_seconds))
-        await asyncio.wait([stopping], timeout=min(STREAM_NOTICE_SECONDS, grace_seconds / 2))
+        self.drain.close()
+        # Watchers hear of it, and calls on their way are told to go elsewhere instead of cut.
+        await asyncio.sleep(min(SETTLE_SECONDS, grace_seconds))
+        await self.drain.idle(min(STREAM_NOTICE_SECONDS, max(0.0, ends - loop.time())))
         self.drain.begin()
-        await stopping
+        await self.drain.idle(max(0.0, ends - loop.time()))
+        await self.server.stop(min(SETTLE_SECONDS, grace_seconds))
 
 
 class _Recorder:
@@ -157,7 +163,8 @@ async def serve(
     with _signals() as stop:
         # What is opened first is closed last: calls end, then workers, then what both need.
         async with AsyncExitStack() as stack:
-            stack.callback(telemetry.configure(name, settings).close)
+            told = telemetry.configure(name, settings)
+            stack.callback(told.close)
             if database is not None:
                 stack.push_async_callback(database.close)
             for close in closing:
@@ -172,7 +179,7 @@ async def serve(
             )
             stack.push_async_callback(_drained, running, stop, settings.drain_seconds)
             background.start()
-            _announce(running, settings)
+            _announce(running, settings, metrics_port=told.metrics_port)
             await stop.first.wait()
     log.info("stopped")
 
@@ -221,13 +228,14 @@ async def _drained(running: Running, stop: _Stop, seconds: float) -> None:
     await stopping
 
 
-def _announce(running: Running, settings: ServiceSettings) -> None:
+def _announce(running: Running, settings: ServiceSettings, *, metrics_port: int | None) -> None:
     """Says where the server listens, in the log and, whole or not at all, in the port file."""
     host = settings.listen.rpartition(":")[0]
     log.info(
         "listening",
         port=running.port,
         address=f"{host}:{running.port}",
+        metrics_port=metrics_port,
         tls=settings.tls_certificate is not None,
         services=list(running.services),
     )

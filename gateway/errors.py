@@ -113,12 +113,6 @@ class UnknownParameter(InvalidArgument):
     reason = "UNKNOWN_PARAMETER"
 
 
-class IdempotencyKeyMismatch(InvalidArgument):
-    """The Idempotency-Key header and request_id differ; send one, or the same in both."""
-
-    reason = "IDEMPOTENCY_KEY_MISMATCH"
-
-
 class RateLimited(ResourceExhausted):
     """Too many requests; wait as long as Retry-After says."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Final
 
-from protobuf import DescField, DescMessage
+from protobuf import DescField, DescFieldValueMessage, DescMessage
 
 from gateway.descriptors import Method
 from gateway.errors import DOCUMENTED, NOT_MODIFIED, OK
@@ -14,7 +14,7 @@ from gateway.frames import EVENTS, NDJSON
 from gateway.parameters import path_parameters, query_parameters
 from gateway.routes import Route
 from gateway.rules import Schema
-from gateway.schemas import Schemas, Side
+from gateway.schemas import Schemas, Side, nullable
 from gateway.transcode import AFTER_SEQUENCE, BYTES, JSON, REQUEST_ID
 
 _COMPONENT: Final = "#/components/schemas/"
@@ -74,11 +74,12 @@ def _header_parameters(method: Method, schemas: Schemas) -> list[dict[str, Any]]
     known = fields_by_name(method.input)
     found: list[dict[str, Any]] = []
     if REQUEST_ID in known:
-        schema = {**schemas.field(known[REQUEST_ID], Side.URL), "pattern": "^[!-~]*$"}
-        found.append(_header("Idempotency-Key", "The same as `requestId`.", schema))
+        schema = {**schemas.field(known[REQUEST_ID], Side.URL), "pattern": "^[ -~]*$"}
+        text = "Stands for `requestId` where the request has none."
+        found.append(_header("Idempotency-Key", text, schema))
     if method.gives_stream and AFTER_SEQUENCE in known:
         text = "Position after which the stream goes on; browsers send it when they reconnect."
-        found.append(_header("Last-Event-ID", text, {"type": "string", "pattern": "^[!-~]*$"}))
+        found.append(_header("Last-Event-ID", text, {"type": "string", "pattern": "^[ -~]*$"}))
     if method.policy.cacheable:
         text = "Tag of the answer the caller holds; the answer is 304 where it is still right."
         found.append(_header("If-None-Match", text, {"type": "string"}))
@@ -93,11 +94,11 @@ def _header(name: str, description: str, schema: Schema) -> dict[str, Any]:
 def _request_body(route: Route, schemas: Schemas) -> dict[str, Any]:
     method, body = route.method, route.binding.body
     if method.takes_stream:
-        text = "One JSON object a line, each as the schema in `x-item` says."
+        text = "One JSON object a line, each as the schema for one, application/json, says."
         item = schemas.message(method.input, Side.REQUEST)
         return {
             "description": text,
-            "content": {NDJSON: {"schema": {"type": "string"}, "x-item": item}},
+            "content": {JSON: {"schema": item}, NDJSON: {"schema": {"type": "string"}}},
         }
     if body == "*":
         if method.input.type_name == HTTP_BODY:
@@ -137,16 +138,22 @@ def _relaxed(
         json_name = names.get(name)
         if json_name is None:
             continue
-        kinds = found["properties"][json_name].get("type")
         text = "Given by the path, which wins."
-        found["properties"][json_name] = {"description": text}
-        if kinds is not None:
-            found["properties"][json_name]["type"] = kinds
+        found["properties"][json_name] = {"description": text, **_kinds(found, json_name)}
         if json_name in found.get("required", ()):
             found["required"].remove(json_name)
     if not found.get("required"):
         found.pop("required", None)
     return found, bool(set(required) - set(given))
+
+
+def _kinds(schema: Schema, name: str) -> Schema:
+    """Returns the types that a property takes where its value does not matter."""
+    kinds = schema["properties"][name].get("type")
+    if kinds is None:
+        return {}
+    listed = kinds if isinstance(kinds, list) else [kinds]
+    return {"type": list(dict.fromkeys([*listed, "null"]))}
 
 
 def _owner(route: Route, prefix: str) -> DescMessage:
@@ -195,6 +202,8 @@ def _content(route: Route, schemas: Schemas) -> dict[str, Any]:
         inside = element_of(field)
         is_raw = isinstance(inside, DescMessage) and inside.type_name == HTTP_BODY
         schema = schemas.shape(field, Side.RESPONSE)
+        if isinstance(field.value, DescFieldValueMessage):
+            schema = nullable(schema)
     else:
         is_raw = method.output.type_name == HTTP_BODY
         schema = schemas.message(method.output, Side.RESPONSE)

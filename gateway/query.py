@@ -32,6 +32,10 @@ from gateway.fields import (
 from services.kernel.errors import FieldViolations
 
 PARAMETERS_MAX = 1000
+URL_MASK_PATTERN = (
+    r"^(?:\*|[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
+    r"(?:,[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)*)?$"
+)
 _MAP_ENTRY = re.compile(r"(?P<path>[^\[\]]+)\[(?P<key>.*)\]", re.DOTALL)
 _INTEGER = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
@@ -144,7 +148,9 @@ def _message_value(message: DescMessage, text: str, path: str) -> Any:
     if name not in TEXTUAL:
         raise FieldViolations([(path, f"give its fields one by one, as {path}.field=value")])
     if name == FIELD_MASK:
-        return ",".join(_mask_path(part.strip()) for part in text.split(",") if part.strip())
+        if re.fullmatch(URL_MASK_PATTERN, text) is None:
+            raise FieldViolations([(path, "a mask is field paths, with commas between them")])
+        return ",".join(_mask_path(part) for part in text.split(","))
     if name == "google.protobuf.BoolValue":
         return _json_value(ScalarType.BOOL, text, path)
     if name in (STRUCT, LIST_VALUE, VALUE):

@@ -166,11 +166,26 @@ def map_keywords(rules: Any) -> Schema:
     return schema
 
 
+def key_keywords(scalar: ScalarType) -> Schema:
+    """Returns what the keys of a map look like where they are not free text."""
+    if scalar is ScalarType.BOOL:
+        return {"propertyNames": {"enum": ["true", "false"]}}
+    if scalar in INTEGER_BOUNDS:
+        return {"propertyNames": {"pattern": _digits_pattern(*INTEGER_BOUNDS[scalar])}}
+    return {}
+
+
 def typed_rules(rules: Any, kind: str) -> Any:
     """Returns the rules of one kind within FieldRules; None where there are none that apply."""
     if rules is None or rules.type is None or rules.type.field != kind:
         return None
-    return None if rules.ignore.name == "ALWAYS" else rules.type.value
+    return None if is_ignored(rules) else rules.type.value
+
+
+def is_ignored(rules: Any) -> bool:
+    """Tells whether FieldRules are switched off."""
+    name: str = rules.ignore.name
+    return name == "ALWAYS"
 
 
 def _integer_range(scalar: ScalarType, rules: Any) -> tuple[int, int]:

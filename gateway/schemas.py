@@ -36,11 +36,14 @@ from gateway.fields import (
     Element,
     element_of,
 )
+from gateway.query import URL_MASK_PATTERN
 from gateway.rules import (
     INTEGER_BOUNDS,
     WIDE_INTEGERS,
     Schema,
     integer_schema,
+    is_ignored,
+    key_keywords,
     list_keywords,
     map_keywords,
     number_schema,
@@ -53,6 +56,7 @@ REQUIRED: Final = 2  # google.api.FieldBehavior.REQUIRED
 OUTPUT_ONLY: Final = 3
 IMPLICIT: Final = 2  # FeatureSet.FieldPresence.IMPLICIT
 DURATION_PATTERN: Final = r"^-?[0-9]{1,11}(\.[0-9]{1,9})?s$"
+BASE64_PATTERN: Final = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 MASK_PATTERN: Final = r"^([a-z][a-zA-Z0-9]*(\.[a-z][a-zA-Z0-9]*)*(,[a-z][a-zA-Z0-9]*)*)?$"
 _EXAMPLE = re.compile(r"for example `([^`]+)`")
 _INT32_LOW, _INT32_HIGH = INTEGER_BOUNDS[ScalarType.INT32]
@@ -64,6 +68,21 @@ class Side(Enum):
     REQUEST = "request"
     RESPONSE = "response"
     URL = "url"
+    # A part of a request that its method validates by itself, element by element.
+    UNCHECKED = "unchecked"
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether callers send it as JSON."""
+        return self in (Side.REQUEST, Side.UNCHECKED)
+
+
+_SUFFIXES: Final = {
+    Side.REQUEST: "Input",
+    Side.UNCHECKED: "Unchecked",
+    Side.RESPONSE: "",
+    Side.URL: "",
+}
 
 
 class Schemas:
@@ -85,7 +104,7 @@ class Schemas:
         special = self._special(message, None, side)
         if special is not None:
             return special
-        name = self._names[message.type_name] + ("Input" if side is Side.REQUEST else "")
+        name = self._names[message.type_name] + _SUFFIXES[side]
         if name not in self._found:
             self._found[name] = {}  # a message that holds itself refers to this entry
             self._found[name] = self._object(message, side)
@@ -94,8 +113,9 @@ class Schemas:
     def field(self, field: DescField, side: Side) -> Schema:
         """Returns the schema of a field with its comment, rules and example."""
         schema = self.shape(field, side)
-        if side is Side.REQUEST and field not in self.required(field.parent):
-            schema = _nullable(schema)
+        is_required = side is Side.REQUEST and field in self.required(field.parent)
+        if side.is_sent and not is_required:
+            schema = nullable(schema)
         return self._described(schema, field)
 
     def required(self, message: DescMessage) -> list[DescField]:
@@ -134,13 +154,14 @@ class Schemas:
         schema["properties"] = {
             field.json_name: self.field(field, side) for field in message.fields
         }
-        if side is Side.REQUEST:
-            required = [field.json_name for field in self.required(message)]
+        if side.is_sent:
+            demanded = self.required(message) if side is Side.REQUEST else []
+            required = [field.json_name for field in demanded]
             schema["additionalProperties"] = False
             choices = [
                 {"oneOf": [{"required": [member.json_name]} for member in oneof.fields]}
                 for oneof in message.oneofs
-                if oneof.name in _refused_when_empty(message)
+                if side is Side.REQUEST and oneof.name in _refused_when_empty(message)
             ]
             if choices:
                 schema["allOf"] = choices
@@ -153,11 +174,13 @@ class Schemas:
     def shape(self, field: DescField, side: Side) -> Schema:
         """Returns the schema of a field that is there, without its comment."""
         rules = option(self._registry, field, FIELD_RULES)
-        checked = rules if side is not Side.RESPONSE else None
+        checked = rules if side in (Side.REQUEST, Side.URL) else None
         inside = element_of(field)
         if isinstance(field.value, DescFieldValueList):
             many = typed_rules(checked, "repeated")
-            items = self._element(inside, None if many is None else many.items, side)
+            inner = None if many is None else many.items
+            is_unchecked = side is Side.REQUEST and inner is not None and is_ignored(inner)
+            items = self._element(inside, inner, Side.UNCHECKED if is_unchecked else side)
             return {"type": "array", "items": items, **(list_keywords(many) if many else {})}
         if isinstance(field.value, DescFieldValueMap):
             pairs = typed_rules(checked, "map")
@@ -166,6 +189,7 @@ class Schemas:
                 "type": "object",
                 "additionalProperties": values,
                 **(map_keywords(pairs) if pairs else {}),
+                **key_keywords(field.value.key),
             }
         return self._element(inside, checked, side)
 
@@ -199,14 +223,17 @@ class Schemas:
         name = message.type_name
         if name in WRAPPERS:
             inside = _scalar(element_of(message.fields[0]), rules, side)
-            return inside if side is Side.URL else _nullable(inside)
+            return inside if side is Side.URL else nullable(inside)
         if name == TIMESTAMP:
             if side is Side.RESPONSE:
                 return {"type": "string", "format": "date-time"}
             return timestamp_schema(typed_rules(rules, "timestamp"))
         plain: dict[str, Schema] = {
             DURATION: {"type": "string", "pattern": DURATION_PATTERN},
-            FIELD_MASK: {"type": "string", "pattern": MASK_PATTERN},
+            FIELD_MASK: {
+                "type": "string",
+                "pattern": URL_MASK_PATTERN if side is Side.URL else MASK_PATTERN,
+            },
             STRUCT: {"type": "object", "additionalProperties": True},
             LIST_VALUE: {"type": "array", "items": {}},
             VALUE: {},
@@ -246,7 +273,7 @@ def _scalar(scalar: Element, rules: Any, side: Side) -> Schema:
     if scalar is ScalarType.BOOL:
         return {"type": "boolean"}
     if scalar is ScalarType.BYTES:
-        return {"type": "string", "contentEncoding": "base64"}
+        return {"type": "string", "contentEncoding": "base64", "pattern": BASE64_PATTERN}
     if side is Side.RESPONSE:
         return _number_answered(scalar)
     found = typed_rules(rules, scalar.name.lower())
@@ -264,7 +291,7 @@ def _number_answered(scalar: ScalarType) -> Schema:
     return {"anyOf": [{"type": "number"}, special]}
 
 
-def _nullable(schema: Schema) -> Schema:
+def nullable(schema: Schema) -> Schema:
     """Returns the schema that also takes null, which means the same as leaving the field out."""
     if "type" not in schema:
         return {"anyOf": [schema, {"type": "null"}]} if schema else schema

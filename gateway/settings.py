@@ -54,7 +54,8 @@ class GatewaySettings(BaseSettings):
     stream_bytes_max: PositiveInt = 1024 * MEBIBYTE
     json_depth_max: Annotated[int, Field(ge=1, le=100)] = 64
     header_bytes_max: PositiveInt = 64 * 1024
-    target_bytes_max: PositiveInt = 16 * 1024
+    # A filter of 4,096 characters takes up to 12 bytes a character; the parser reads 64 KiB.
+    target_bytes_max: PositiveInt = 60 * 1024
     message_bytes_max: PositiveInt = 96 * MEBIBYTE
 
     body_seconds_max: PositiveFloat = 120.0

@@ -22,7 +22,7 @@ from protobuf import (
 )
 
 from gateway.documents import check_depth
-from gateway.errors import IdempotencyKeyMismatch, MalformedBody
+from gateway.errors import MalformedBody
 from gateway.fields import (
     FIELD_MASK,
     HTTP_BODY,
@@ -109,8 +109,9 @@ class Transcoder:
     ) -> bytes:
         """Returns the binary request.
 
-        overrides: values of top-level text fields that headers give; they win over the rest.
-        Raises MalformedBody, FieldViolations, UnknownParameter, IdempotencyKeyMismatch.
+        overrides: values of top-level text fields that headers give. They win over the rest, but
+        for the request id, which is the request's own where it has one.
+        Raises MalformedBody, FieldViolations, UnknownParameter.
         """
         message, given = self._from_body(body, content_type)
         if parameters:
@@ -182,6 +183,8 @@ class Transcoder:
 
     def _put_raw(self, message: Message, body: bytes, content_type: str) -> None:
         holder = message
+        if self._body_field is not None and not body:
+            return  # nothing was sent, so the rules can tell that the field is missing
         if self._body_field is not None:
             element = element_of(self._body_field)
             assert isinstance(element, DescMessage)  # noqa: S101 - takes_raw_body said so
@@ -226,9 +229,8 @@ class Transcoder:
 
     def _override(self, message: Message, name: str, value: str) -> None:
         field = fields_by_name(self._input)[name]
-        if name == REQUEST_ID and message[field] not in ("", value):
-            raise IdempotencyKeyMismatch
-        message[field] = value
+        if name != REQUEST_ID or not message[field]:
+            message[field] = value
 
     def _fill_mask(self, message: Message, body: Any) -> None:
         """Derives the mask of a partial update from what the body holds, as grpc-gateway does."""

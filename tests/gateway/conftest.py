@@ -39,6 +39,7 @@ def settings(example: ExampleServer) -> GatewaySettings:
         json_bytes_max=1 << 20,
         body_bytes_max=2 << 20,
         line_bytes_max=1 << 16,
+        target_bytes_max=20_000,
         anonymous_limit="100000/second",
         credential_limit="100000/second",
         tenant_limit="100000/second",

@@ -76,9 +76,10 @@ class ExampleServer:
             if method.name != "Fail":  # a call that has begun to answer is not retried
                 await context.send_initial_metadata((("x-finops-tenant", tenant),))
         if request is not None:
-            await self._validate(request, context)
+            await self.validate(request, context)
 
-    async def _validate(self, request: Message, context: Context) -> None:
+    async def validate(self, request: Message, context: Context) -> None:
+        """Refuses what the contract's rules refuse."""
         violations = protovalidate.collect_violations(request)
         if violations:
             bad = error_details_pb2.BadRequest()
@@ -237,4 +238,5 @@ class _Bound:
     ) -> AsyncIterator[bytes]:
         await self._server.admit(self._method, None, context)
         async for item in items:
-            yield item
+            await self._server.validate(self._method.input.type.from_binary(item), context)
+            yield self._method.output.type.from_binary(item).to_binary()

@@ -104,7 +104,6 @@ def test_every_code_has_a_documented_status() -> None:
         (errors.MalformedBody(), "MALFORMED_BODY", 400, "INVALID_ARGUMENT"),
         (errors.MalformedHeader(), "MALFORMED_HEADER", 400, "INVALID_ARGUMENT"),
         (errors.UnknownParameter(), "UNKNOWN_PARAMETER", 400, "INVALID_ARGUMENT"),
-        (errors.IdempotencyKeyMismatch(), "IDEMPOTENCY_KEY_MISMATCH", 400, "INVALID_ARGUMENT"),
         (errors.RateLimited(), "RATE_LIMITED", 429, "RESOURCE_EXHAUSTED"),
         (errors.MethodNotAllowed(["GET"]), "METHOD_NOT_ALLOWED", 405, "UNIMPLEMENTED"),
         (errors.BodyTooSlow(), "BODY_TOO_SLOW", 408, "DEADLINE_EXCEEDED"),

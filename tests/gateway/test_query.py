@@ -106,6 +106,8 @@ async def test_an_unknown_parameter_is_named(
         ("create_time=2026-01-02", "create_time"),
         ("create_time=2026-02-30T00:00:00Z", "create_time"),
         ("max_age=5", "max_age"),
+        ("read_mask=a..b", "read_mask"),
+        ("read_mask=a,%C2%84", "read_mask"),
         ("blob=*", "blob"),
         ("extra=[1]", "extra"),
         ("extra={", "extra"),

@@ -85,6 +85,14 @@ def test_another_method_on_a_path_is_not_allowed(catalog: Catalog) -> None:
     assert router.verbs("/v1/things/x") == ["DELETE", "PATCH"]
 
 
+def test_a_verb_after_a_colon_is_not_part_of_a_name(catalog: Catalog) -> None:
+    router = Router(catalog.methods)
+
+    assert router.verbs("/v1/items:watch") == ["GET"]
+    with pytest.raises(MethodNotAllowed):
+        router.match("PUT", "/v1/pairs/c1/n2:inspect")
+
+
 def test_a_path_that_is_not_utf_8_is_malformed(catalog: Catalog) -> None:
     with pytest.raises(MalformedPath) as error:
         Router(catalog.methods).match("GET", "/v1/files/%ff")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.calls import Call
 
 Learn = Callable[["Call", Any], Awaitable[None]]
+REFUSAL_SECONDS = 0.03  # ten times what a service takes to refuse a credential
 
 
 class Failed:
@@ -110,6 +111,8 @@ class OpenStreams:
             seconds_max=call.timeout,
         )
         number = 0
+        if await _is_refused(rpc):
+            return
         try:
             async for line in lines(reader.chunks(), self._settings.line_bytes_max):
                 number += 1
@@ -120,6 +123,20 @@ class OpenStreams:
         except Error as error:
             failed.error = error
             rpc.cancel()
+
+
+async def _is_refused(rpc: Any) -> bool:
+    """Waits a moment for the service to refuse the call as such.
+
+    grpc.aio reports a call that ends while it is written to as an internal error of its own and
+    loses the service's status (grpc/grpc#36066), so nothing is written into a refusal.
+    """
+    code = asyncio.ensure_future(rpc.code())
+    try:
+        done, _ = await asyncio.wait({code}, timeout=REFUSAL_SECONDS)
+    finally:
+        code.cancel()
+    return bool(done)
 
 
 def _message(transcoder: Transcoder, line: bytes, number: int) -> bytes:

@@ -20,6 +20,7 @@ LAST_EVENT_ID: Final = "last-event-id"
 GRPC_TIMEOUT: Final = "grpc-timeout"
 TENANT_METADATA: Final = "x-finops-tenant"
 
+IDEMPOTENCY_KEY_MAX: Final = 128  # characters, as contracts bound request_id
 # A call's metadata has 16 KiB; the trace and the request id take their part.
 CREDENTIAL_CHARACTERS_MAX: Final = 8192
 
@@ -104,7 +105,7 @@ def overrides_of(
 ) -> dict[str, str]:
     """Returns the request fields that headers give: Idempotency-Key and Last-Event-ID.
 
-    Raises MalformedHeader where a value is not visible ASCII.
+    Raises MalformedHeader where a value is not visible ASCII or too long.
     """
     found: dict[str, str] = {}
     for header, field, wanted in (
@@ -114,6 +115,8 @@ def overrides_of(
         value = headers.get(header, "")
         if not wanted or not value:
             continue
+        if header == IDEMPOTENCY_KEY and len(value) > IDEMPOTENCY_KEY_MAX:
+            raise MalformedHeader(f"{header} has at most {IDEMPOTENCY_KEY_MAX} characters")
         if _VISIBLE.fullmatch(value) is None:
             raise MalformedHeader(f"{header} holds characters other than visible ASCII")
         found[field] = value

@@ -11,6 +11,7 @@ from gateway.descriptors import Method
 from gateway.errors import DOCUMENTED, NOT_MODIFIED, OK
 from gateway.fields import HTTP_BODY, element_of, fields_by_name, resolve
 from gateway.frames import EVENTS, NDJSON
+from gateway.headers import IDEMPOTENCY_KEY_MAX
 from gateway.parameters import path_parameters, query_parameters
 from gateway.routes import Route
 from gateway.rules import Schema
@@ -49,7 +50,7 @@ def operation(route: Route, schemas: Schemas, names: list[str]) -> dict[str, Any
         "parameters": [
             *path_parameters(route, schemas, names),
             *([] if binding.body == "*" else query_parameters(route, schemas)),
-            *_header_parameters(method, schemas),
+            *_header_parameters(method),
         ],
     }
     if binding.body:
@@ -70,11 +71,11 @@ def _first_sentence(comment: str) -> str:
     return head + "." if stop else text
 
 
-def _header_parameters(method: Method, schemas: Schemas) -> list[dict[str, Any]]:
+def _header_parameters(method: Method) -> list[dict[str, Any]]:
     known = fields_by_name(method.input)
     found: list[dict[str, Any]] = []
     if REQUEST_ID in known:
-        schema = {**schemas.field(known[REQUEST_ID], Side.URL), "pattern": "^[ -~]*$"}
+        schema = {"type": "string", "pattern": "^[ -~]*$", "maxLength": IDEMPOTENCY_KEY_MAX}
         text = "Stands for `requestId` where the request has none."
         found.append(_header("Idempotency-Key", text, schema))
     if method.gives_stream and AFTER_SEQUENCE in known:
@@ -114,7 +115,11 @@ def _request_body(route: Route, schemas: Schemas) -> dict[str, Any]:
         return _raw_body(is_required=is_required)
     schema = schemas.shape(field, Side.REQUEST)
     if isinstance(inside, DescMessage) and "$ref" in schema:
-        schema, _ = _relaxed(schema, route, schemas, prefix=f"{field.name}.", required=[])
+        prefix = f"{field.name}."
+        schema, _ = _relaxed(schema, route, schemas, prefix=prefix, required=[])
+        if any(v.field.startswith(prefix) for v in route.template.variables):
+            # What the path gives makes the message be there, with an empty body too.
+            is_required = "required" in schema
     return {"required": is_required, "content": {JSON: {"schema": schema}}}
 
 
@@ -172,10 +177,13 @@ def _field(message: DescMessage, name: str) -> DescField:
 
 
 def _raw_body(*, is_required: bool) -> dict[str, Any]:
+    schema: Schema = {"type": "string", "format": "binary"}
+    if is_required:
+        schema["minLength"] = 1
     return {
         "required": is_required,
         "description": "Bytes of any content type, taken as they are.",
-        "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {BYTES: {"schema": schema}},
     }
 
 

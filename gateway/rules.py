@@ -28,7 +28,10 @@ INTEGER_BOUNDS: Final[dict[ScalarType, tuple[int, int]]] = {
 WIDE_INTEGERS: Final = frozenset(
     scalar for scalar, (_, high) in INTEGER_BOUNDS.items() if high >= 2**32
 )
-FLOAT_BOUNDS: Final = {ScalarType.FLOAT: 3.4028234663852886e38, ScalarType.DOUBLE: 1.7e308}
+FLOAT_BOUNDS: Final = {
+    ScalarType.FLOAT: 3.4028234663852886e38,
+    ScalarType.DOUBLE: 1.7976931348623157e308,
+}
 
 _FORMATS: Final = {
     "email": "email",

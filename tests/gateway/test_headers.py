@@ -77,10 +77,12 @@ async def test_the_idempotency_key_is_the_request_id(client: httpx.AsyncClient) 
 
     given = await client.patch("/v1/things/t?update_mask=name", json={}, headers=key)
     other = await client.patch("/v1/things/t?request_id=k2", json={}, headers=key)
+    long = await client.patch("/v1/things/t", json={}, headers={"idempotency-key": "x" * 129})
     ignored = await client.post("/v1/echo", json={}, headers=key)
 
     assert given.json()["requestId"] == "k1"
     assert other.json()["requestId"] == "k2"
+    assert long.json()["error"]["details"][0]["reason"] == "MALFORMED_HEADER"
     assert ignored.status_code == 200
 
 

@@ -230,6 +230,10 @@ async def _drained(running: Running, stop: _Stop, seconds: float) -> None:
 
 def _announce(running: Running, settings: ServiceSettings, *, metrics_port: int | None) -> None:
     """Says where the server listens, in the log and, whole or not at all, in the port file."""
+    if settings.port_file is not None:
+        whole = settings.port_file.with_name(f"{settings.port_file.name}.{os.getpid()}")
+        whole.write_text(f"{running.port}\n")
+        whole.replace(settings.port_file)
     host = settings.listen.rpartition(":")[0]
     log.info(
         "listening",
@@ -239,7 +243,3 @@ def _announce(running: Running, settings: ServiceSettings, *, metrics_port: int 
         tls=settings.tls_certificate is not None,
         services=list(running.services),
     )
-    if settings.port_file is not None:
-        whole = settings.port_file.with_name(f"{settings.port_file.name}.{os.getpid()}")
-        whole.write_text(f"{running.port}\n")
-        whole.replace(settings.port_file)

@@ -26,8 +26,8 @@ _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 2.0
 _DRAIN_SECONDS = 30.0  # services drain for up to 20 s by themselves
 _BACKOFF_SECONDS = 0.5
-_BACKOFF_SECONDS_MAX = 30.0
-_STEADY_SECONDS = 60.0  # a process that ran this long begins with a short pause again
+_BACKOFF_SECONDS_MAX = 10.0
+_STEADY_SECONDS = 10.0  # a process that ran this long begins with a short pause again
 
 Probe = Callable[[], Awaitable[bool]]
 Report = Callable[[str], None]

@@ -243,7 +243,11 @@ class Stack:
             for name, server in servers.items():
                 if server is not None and server.pid is None:
                     self.report(f"{name} has ended; starting it again")
-                    await server.start()
+                    try:
+                        await server.start()
+                    except StackError as error:
+                        # It may have been killed while it started: the next look tries again.
+                        self.report(f"{name} did not start: {error}")
             await asyncio.sleep(_SERVER_POLL_SECONDS)
 
     async def _stop(self) -> None:

@@ -42,7 +42,7 @@ def stub_of(server: LocalServer, tenant: str, role: str = "org_admin") -> Stub:
 
 
 @pytest.fixture
-def stub(server: LocalServer, tenant: str) -> Stub:
+async def stub(server: LocalServer, tenant: str) -> Stub:
     """Somebody who may read the test's own tenant's log."""
     return stub_of(server, tenant)
 

@@ -69,7 +69,7 @@ def stub_with(server: LocalServer, credential: str) -> Stub:
 
 
 @pytest.fixture
-def stub(server: LocalServer, tenant: str) -> Stub:
+async def stub(server: LocalServer, tenant: str) -> Stub:
     """An administrator of the test's own tenant."""
     return stub_of(server, tenant)
 

@@ -86,13 +86,13 @@ def stubs_on(channel: Any) -> Stubs:
 
 
 @pytest.fixture
-def own(server: LocalServer, tenant: str) -> Stubs:
+async def own(server: LocalServer, tenant: str) -> Stubs:
     """An administrator of the test's tenant."""
     return stubs_on(server.channel("org_admin", tenant=tenant))
 
 
 @pytest.fixture
-def other(server: LocalServer, tenant: str) -> Stubs:
+async def other(server: LocalServer, tenant: str) -> Stubs:
     """An administrator of another tenant."""
     return stubs_on(server.channel("org_admin", tenant=f"{tenant}-other"))
 

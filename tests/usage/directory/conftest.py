@@ -39,12 +39,12 @@ async def server(
 
 
 @pytest.fixture
-def stub(server: LocalServer, tenant: str) -> Stub:
+async def stub(server: LocalServer, tenant: str) -> Stub:
     """An administrator of the test's own tenant."""
     return stub_of(server, tenant)
 
 
 @pytest.fixture
-def platform(server: LocalServer, tenant: str) -> Stub:
+async def platform(server: LocalServer, tenant: str) -> Stub:
     """A platform admin, who belongs to a tenant of their own."""
     return stub_of(server, f"{tenant}-platform", "platform_admin")

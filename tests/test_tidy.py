@@ -233,6 +233,7 @@ def test_no_module_is_dead() -> None:
 AWAITED = {
     "services.kernel.api_keys_remote",
     "services.kernel.client",
+    "services.kernel.envelope",
     "services.kernel.feed_consumer",
 }
 

@@ -14,27 +14,41 @@ FILE = "secrets.json"
 
 @dataclass(frozen=True, slots=True)
 class StackKeys:
-    """Three independent secrets of 256 bits."""
+    """Independent secrets of 256 bits.
+
+    encryption_keys: as FINOPS_ENCRYPTION_KEYS has them, the one in use first, split by commas.
+    """
 
     jwt_secret: str
     service_token_secret: str
     role_secret: str
+    encryption_keys: str
 
 
 def load_keys(data_dir: Path) -> StackKeys | None:
-    """Returns the secrets in `<data_dir>/secrets.json`; None when there are none yet."""
-    content = private.read(data_dir / FILE)
-    names = [field.name for field in fields(StackKeys)]
-    if not all(isinstance(content.get(name), str) for name in names):
-        return None
-    return StackKeys(**{name: content[name] for name in names})
+    """Returns the secrets in `<data_dir>/secrets.json`; None when one is not there yet."""
+    kept = _kept(data_dir)
+    return StackKeys(**kept) if len(kept) == len(fields(StackKeys)) else None
 
 
 def load_or_make_keys(data_dir: Path) -> StackKeys:
-    """Returns the secrets and makes them on the first start (file mode 0600)."""
-    keys = load_keys(data_dir)
-    if keys is None:
-        keys = StackKeys(*(secrets.token_hex(32) for _ in fields(StackKeys)))
+    """Returns the secrets and makes those that are missing (file mode 0600).
+
+    What is there stays: roles and stored secrets depend on it.
+    """
+    kept = _kept(data_dir)
+    made = {field.name: secrets.token_hex(32) for field in fields(StackKeys)}
+    keys = StackKeys(**(made | kept))
+    if len(kept) < len(made):
         make_folder(data_dir, 0o711)
         private.write(data_dir / FILE, asdict(keys))
     return keys
+
+
+def _kept(data_dir: Path) -> dict[str, str]:
+    content = private.read(data_dir / FILE)
+    return {
+        field.name: content[field.name]
+        for field in fields(StackKeys)
+        if isinstance(content.get(field.name), str)
+    }

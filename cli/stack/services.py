@@ -77,6 +77,7 @@ def service_environment(
         "FINOPS_METRICS_LISTEN": f"127.0.0.1:{metrics_port}",
         "FINOPS_JWT_SECRET": keys.jwt_secret,
         "FINOPS_SERVICE_TOKEN_SECRET": keys.service_token_secret,
+        "FINOPS_ENCRYPTION_KEYS": keys.encryption_keys,
         "FINOPS_PEERS": json.dumps(peers),
     }
     if redis_url:

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.kernel.errors import FailedPrecondition
 from services.kernel.schema import (
+    create_data_key_table,
     create_feed_table,
     create_kernel_tables,
     protect,
@@ -33,6 +34,7 @@ from services.kernel.schema import (
 from services.kernel.transaction import Driver
 
 __all__ = [
+    "create_data_key_table",
     "create_feed_table",
     "create_kernel_tables",
     "migrate",

@@ -106,6 +106,28 @@ def create_feed_table(op: Operations, table: str) -> None:
     protect(op, table)
 
 
+def create_data_key_table(op: Operations, schema: str) -> None:
+    """Creates the table of wrapped data keys that kernel.envelope keeps secrets with."""
+    run_script(
+        op,
+        f"""
+        CREATE TABLE {schema}.data_key (
+            tenant_id text NOT NULL,
+            -- Empty for the tenant's own.
+            key_name text NOT NULL,
+            data_key_id bytea NOT NULL,
+            master_key_id text NOT NULL,
+            wrapped bytea NOT NULL,
+            is_current boolean NOT NULL DEFAULT true,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (tenant_id, key_name, data_key_id)
+        );
+        CREATE UNIQUE INDEX ON {schema}.data_key (tenant_id, key_name) WHERE is_current;
+        """,
+    )
+    protect(op, f"{schema}.data_key")
+
+
 def _create_audit(op: Operations, schema: str) -> None:
     run_script(op, _AUDIT_SCRIPT.format(schema=schema, role=service_role(schema)))
     protect(op, f"{schema}.audit_entry")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_bytes
-from typing import Literal, Self
+from string import hexdigits
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SECRET_LENGTH_MIN = 32  # characters: HMAC-SHA256 is as strong as its key, up to 32 bytes
+MASTER_KEY_DIGITS = 64  # hexadecimal: 256 bits
 
 
 class ServiceSettings(BaseSettings):
@@ -45,6 +47,10 @@ class ServiceSettings(BaseSettings):
     audience: str = "finops"
     service_token_secret: SecretStr | None = None
 
+    # What secrets are encrypted with at rest: 64 hexadecimal digits each, separated by commas. The
+    # first wraps new data keys, all of them open old ones.
+    encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+
     # TLS of the own port; with a client CA, callers must show a certificate that it signed.
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -73,6 +79,22 @@ class ServiceSettings(BaseSettings):
     def _require_strong_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < SECRET_LENGTH_MIN:
             raise ValueError(f"must have at least {SECRET_LENGTH_MIN} characters")
+        return value
+
+    @field_validator("encryption_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [key.strip() for key in value.split(",") if key.strip()]
+        return value
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _require_whole_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in value:
+            digits = key.get_secret_value()
+            if len(digits) != MASTER_KEY_DIGITS or not set(digits) <= set(hexdigits):
+                raise ValueError(f"each key must be {MASTER_KEY_DIGITS} hexadecimal digits")
         return value
 
     @field_validator("jwks")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from alembic import op
 
 from services.kernel.migrate import (
+    create_data_key_table,
     create_feed_table,
     create_kernel_tables,
     protect,
@@ -21,6 +22,7 @@ def upgrade() -> None:
     schema = op.get_context().version_table_schema
     assert schema is not None
     create_kernel_tables(op, schema)
+    create_data_key_table(op, schema)
     create_feed_table(op, f"{schema}.note_feed")
     run_script(
         op,

@@ -1,0 +1,1 @@
+"""What the billing service answers: each method converts, calls a use case, converts back."""

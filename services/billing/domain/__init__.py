@@ -1,0 +1,1 @@
+"""Money that is exact: plans, rating, tax, proration, invoices; pure."""

@@ -1,0 +1,1 @@
+"""How the billing schema came to be."""

@@ -1,0 +1,1 @@
+"""Queries; rows to domain and back."""

@@ -1,0 +1,1 @@
+"""The tables of the billing service, one module an owner."""

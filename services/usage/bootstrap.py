@@ -22,6 +22,7 @@ from services.kernel.audit_log import AuditLog
 from services.kernel.cache import Cache
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
+from services.kernel.exchange import ExchangeRates
 from services.kernel.pagination import PageTokens
 from services.kernel.server import Register
 from services.kernel.workers import Worker
@@ -38,7 +39,6 @@ from services.usage.service.archiving import Archive
 from services.usage.service.costs import CostQueries
 from services.usage.service.directory import Departments, Tenants, Users
 from services.usage.service.events import StoredEvents
-from services.usage.service.exchange import ExchangeRates
 from services.usage.service.importing import Imports
 from services.usage.service.price_loading import PriceLoading
 from services.usage.service.pricing import Pricing

@@ -19,6 +19,7 @@ from sqlalchemy import insert
 from services.kernel.cache import Cache
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
+from services.kernel.exchange import ExchangeRates
 from services.kernel.money import add_exactly
 from services.kernel.pagination import PageTokens
 from services.kernel.period import Granularity, Period, zone
@@ -29,7 +30,6 @@ from services.usage.domain.event import Attributes, Costs, UsageEvent
 from services.usage.domain.question import CostQuestion
 from services.usage.service.allocation import AllocationRules
 from services.usage.service.costs import CostQueries
-from services.usage.service.exchange import ExchangeRates
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.tables import department, directory_user

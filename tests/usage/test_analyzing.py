@@ -9,11 +9,11 @@ import pytest
 
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
+from services.kernel.exchange import ExchangeRates
 from services.kernel.filter import InvalidFilter
 from services.usage.convert.analytics import from_analysis
 from services.usage.domain.event import Attributes, Costs, Outcome, UsageEvent
 from services.usage.service.analyzing import Analyses, AnalysisQuestion
-from services.usage.service.exchange import ExchangeRates
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store import rollups

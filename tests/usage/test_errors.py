@@ -15,6 +15,7 @@ from services.kernel.cache import Cache
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.errors import Error
+from services.kernel.exchange import ExchangeRates
 from services.kernel.pagination import PageTokens
 from services.kernel.period import Period, zone
 from services.usage import errors
@@ -24,7 +25,6 @@ from services.usage.domain.question import CostQuestion
 from services.usage.service import costs
 from services.usage.service.archiving import Archive
 from services.usage.service.costs import CostQueries
-from services.usage.service.exchange import ExchangeRates
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store import archive

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
+from services.kernel.exchange import ExchangeRates
 from services.kernel.money import EXACT
 from services.kernel.period import Granularity, Period, day_start, floor
 from services.usage.domain.analytics import (
@@ -30,7 +31,6 @@ from services.usage.domain.efficiency import Efficiency, efficiency
 from services.usage.domain.question import previous_period, read_period
 from services.usage.domain.trend import CapacityOutlook, Growth, capacity_outlook, growth
 from services.usage.errors import TooManyGroups
-from services.usage.service.exchange import ExchangeRates
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store.hourly import FailedCell, HourCell, failed_cells, hour_cells
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from services.kernel.exchange import ExchangeRate, ExchangeRates
 from services.kernel.money import EXACT
 from services.usage.domain.answer import AppliedRate
-from services.usage.service.exchange import ExchangeRate, ExchangeRates
 from services.usage.store.costs import CostCell
 
 

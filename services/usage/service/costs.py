@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from services.kernel.cache import Cache, CacheKey
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
+from services.kernel.exchange import ExchangeRates
 from services.kernel.filter import parse_order
 from services.kernel.pagination import PageRequest, PageTokens
 from services.kernel.period import day_start
@@ -33,7 +34,6 @@ from services.usage.domain.question import (
 from services.usage.errors import TooManyGroups
 from services.usage.service.allocating import CELLS_MAX, allocated_cells
 from services.usage.service.converting import convert_cells
-from services.usage.service.exchange import ExchangeRates
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store import answers
 from services.usage.store.costs import CostCell, cost_cells

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.usage.service.exchange import ExchangeRates, MissingRate, UnreadableRates
+from services.kernel.exchange import ExchangeRates, MissingRate, UnreadableRates
 from tests.support.shared import shared_path
 
 RATES = ExchangeRates()

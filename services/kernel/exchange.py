@@ -18,8 +18,7 @@ from pathlib import Path
 from threading import Lock
 
 from services.kernel.errors import FailedPrecondition
-from services.kernel.money import EXACT
-from services.usage.domain.rate_plan import round_cost
+from services.kernel.money import EXACT, FRACTION_DIGITS_MAX
 
 EURO = "EUR"
 # Easter makes five days without a rate; beyond a week the last one says nothing about the day.
@@ -28,6 +27,7 @@ FILE_BYTES_MAX = 32 * 1024 * 1024  # unpacked; 27 years take 1.7 MB
 
 _SCALE_DIGITS = 8  # the bank publishes at most 6
 _ABSENT = ("", "N/A")
+_SMALLEST = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
 
 class MissingRate(FailedPrecondition):
@@ -64,7 +64,7 @@ class ExchangeRate:
     def convert(self, amount: Decimal) -> Decimal:
         """Returns the amount in the other currency, rounded once to 18 digits, half to even."""
         product = EXACT.multiply(amount, self.to_per_euro)
-        return round_cost(EXACT.divide(product, self.from_per_euro))
+        return EXACT.quantize(EXACT.divide(product, self.from_per_euro), _SMALLEST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ def _change(item: FeedItem[CostChange], attributes: Attributes) -> model.CostCha
         dimension=_dimension(fact.dimension_id, attributes),
         billed_cost=Money(currency_code=code, amount=format_decimal(fact.billed_cost)),
         effective_cost=Money(currency_code=code, amount=format_decimal(fact.effective_cost)),
+        list_cost=Money(currency_code=code, amount=format_decimal(fact.list_cost)),
+        contracted_cost=Money(currency_code=code, amount=format_decimal(fact.contracted_cost)),
         quantity=format_decimal(fact.quantity),
         events=fact.events,
         failed_events=fact.failed_events,

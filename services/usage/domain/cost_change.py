@@ -18,4 +18,6 @@ class CostChange(NamedTuple):
     quantity: Decimal
     billed_cost: Decimal
     effective_cost: Decimal
+    list_cost: Decimal
+    contracted_cost: Decimal
     is_correction: bool

@@ -19,6 +19,8 @@ COLUMNS = (
     "quantity",
     "billed_cost",
     "effective_cost",
+    "list_cost",
+    "contracted_cost",
     "is_correction",
 )
 

@@ -171,6 +171,8 @@ class _Computation:
         if group.tax is not None and group.tax.inclusive:
             inside = 1 + group.ratio
             tax = round_once(gross * group.ratio / inside, self.terms.rounding)
+            # One unit at a rate of 1 is half tax: it stays a price, so that no tax is on nothing.
+            tax = 0 if tax == gross else tax
             units = allocate([each / inside for each in units], gross - tax, keys)
             group.inclusive_tax = tax
         group.units = units

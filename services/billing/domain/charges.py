@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from types import MappingProxyType
@@ -149,14 +150,17 @@ def late_usage_lines(
     return lines
 
 
-def net_flat_fee(rates: PlanRates, quantity: Decimal, discounts: Iterable[Discount]) -> Fraction:
+def net_flat_fee(
+    rates: PlanRates, quantity: Decimal, discounts: Iterable[Discount], begins_at: datetime
+) -> Fraction:
     """Returns the flat fee of a period after the discounts by ratio that apply to it.
 
-    A discount of a fixed amount is of a whole invoice and is not prorated.
+    begins_at: when what is charged begins. A discount of a fixed amount is of a whole invoice and
+    is not prorated.
     """
     fee = Fraction(rates.flat_fee) * Fraction(quantity)
     for discount in discounts:
-        if discount.ratio is not None and not discount.charge_ids:
+        if discount.ratio is not None and discount.covers("", begins_at):
             fee *= 1 - Fraction(discount.ratio)
     return fee
 
@@ -210,7 +214,7 @@ def _shared(
     is_whole = len(sums) == 1
     return [
         ExactLine(
-            key=_key(one, is_late=is_late),
+            key=line_key(one, is_late=is_late),
             kind=LineKind.LATE_USAGE if is_late else LineKind.USAGE,
             description=_description(charge, one),
             exact=rated.exact * weight / total,
@@ -246,7 +250,7 @@ def _source(usage: UsageSum, exact: Fraction, exchange: Exchange) -> Money | Non
 def _free_lines(charge: PlanCharge, sums: Iterable[UsageSum]) -> list[ExactLine]:
     return [
         ExactLine(
-            key=f"{_key(one, is_late=False)}:free",
+            key=f"{line_key(one, is_late=False)}:free",
             kind=LineKind.USAGE,
             description=f"{_description(charge, one)}, not charged",
             exact=Fraction(0),
@@ -273,7 +277,8 @@ def _description(charge: PlanCharge, usage: UsageSum) -> str:
     return f"{charge.display_name}: {usage.group}" if usage.group else charge.display_name
 
 
-def _key(usage: UsageSum, *, is_late: bool) -> str:
+def line_key(usage: UsageSum, *, is_late: bool) -> str:
+    """Returns the key of the line that bills this usage, the same however often it is computed."""
     kind = "late" if is_late else "usage"
     group = f"{usage.group}|{usage.unit}|{usage.cost_currency}"
     return f"{kind}:{usage.charge_id}:{usage.period.start.isoformat()}:{group}"

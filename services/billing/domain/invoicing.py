@@ -99,13 +99,12 @@ class _Computation:
 
     def _discount(self, discount: Discount) -> list[ExactLine]:
         """Takes a discount from the lines it applies to: one line for each tax rate of theirs."""
-        wanted = discount.charge_ids
         taken_from = [
             line
             for line in self.lines
             if line.is_discountable
             and self.left[line.key] > 0
-            and (not wanted or line.charge_id in wanted)
+            and discount.covers(line.charge_id, line.period.start if line.period else None)
         ]
         base = sum((self.left[line.key] for line in taken_from), _NOTHING)
         if not base:

@@ -128,7 +128,8 @@ class Discount:
     """What is taken off a period: a ratio in [0, 1], or an amount.
 
     source_id: what gave it, stable from invoice to invoice, for example `coupon:WELCOME`.
-    charge_ids: the charges it applies to; empty for all and the flat fee.
+    charge_ids: the charges it applies to; empty for all and the flat fee. ends_at: lines whose
+    period begins then or later are not discounted; None for ever.
     Raises InvalidPlan.
     """
 
@@ -137,6 +138,7 @@ class Discount:
     ratio: Decimal | None = None
     amount: Decimal | None = None
     charge_ids: frozenset[str] = frozenset()
+    ends_at: datetime | None = None
 
     def __post_init__(self) -> None:
         is_one = (self.ratio is None) != (self.amount is None)
@@ -145,6 +147,11 @@ class Discount:
         _require(self.source_id, is_ratio, "a discount's ratio is 0 to 1")
         is_amount = self.amount is None or self.amount >= 0
         _require(self.source_id, is_amount, "a discount's amount is zero or more")
+
+    def covers(self, charge_id: str, begins_at: datetime | None) -> bool:
+        """Tells whether it takes from what a charge costs in a period that begins then."""
+        is_over = self.ends_at is not None and begins_at is not None and begins_at >= self.ends_at
+        return not is_over and (not self.charge_ids or charge_id in self.charge_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

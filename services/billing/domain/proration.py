@@ -27,10 +27,10 @@ class Terms:
     quantity: Decimal
     discounts: Sequence[Discount] = ()
 
-    @property
-    def fee(self) -> Fraction:
-        """The fee of a whole period, after its discounts by ratio."""
-        return net_flat_fee(self.rates, self.quantity, (*self.rates.discounts, *self.discounts))
+    def fee(self, begins_at: datetime) -> Fraction:
+        """Returns the fee of a whole period, after the discounts by ratio of what begins then."""
+        discounts = (*self.rates.discounts, *self.discounts)
+        return net_flat_fee(self.rates, self.quantity, discounts, begins_at)
 
 
 def whole_second(instant: datetime) -> datetime:
@@ -69,10 +69,11 @@ def change_lines(
         return []
     part = Period(max(whole_second(at), period.start), period.end)
     lines = []
-    if old is not None and old.fee:
-        lines.append(_line(old, -old.fee * share, part, "Unused time of", "unused"))
-    if new is not None and new.fee:
-        lines.append(_line(new, new.fee * share, part, "Remaining time of", "remaining"))
+    # What is given back was charged in advance, by the discounts of the period's start.
+    if old is not None and (fee := old.fee(period.start)):
+        lines.append(_line(old, -fee * share, part, "Unused time of", "unused"))
+    if new is not None and (fee := new.fee(period.start)):
+        lines.append(_line(new, fee * share, part, "Remaining time of", "remaining"))
     return lines
 
 

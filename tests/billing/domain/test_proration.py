@@ -83,7 +83,7 @@ def test_going_to_and_fro_charges_each_plan_for_its_own_seconds(seconds: list[in
 
     bounds = [0, *edges, SECONDS]
     parts = zip(pairwise(bounds), plans, strict=True)
-    assert charged == sum(Fraction(b - a, SECONDS) * plan.fee for (a, b), plan in parts)
+    assert charged == sum(Fraction(b - a, SECONDS) * plan.fee(PERIOD.start) for (a, b), plan in parts)
 
 
 def test_what_was_paid_less_is_given_back_less() -> None:

@@ -42,6 +42,8 @@ def _change(item: FeedItem[CostChange], attributes: Attributes) -> model.CostCha
         events=fact.events,
         failed_events=fact.failed_events,
         unpriced_events=fact.unpriced_events,
+        retries=fact.retries,
+        utilization_samples=fact.utilization_samples,
         is_correction=fact.is_correction,
         traceparent=item.traceparent or "",
     )

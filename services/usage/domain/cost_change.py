@@ -20,4 +20,6 @@ class CostChange(NamedTuple):
     effective_cost: Decimal
     list_cost: Decimal
     contracted_cost: Decimal
+    retries: int
+    utilization_samples: int
     is_correction: bool

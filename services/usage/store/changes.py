@@ -21,6 +21,8 @@ COLUMNS = (
     "effective_cost",
     "list_cost",
     "contracted_cost",
+    "retries",
+    "utilization_samples",
     "is_correction",
 )
 

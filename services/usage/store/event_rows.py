@@ -18,6 +18,7 @@ from services.usage.store.attribution import attributed_dimensions, dimension_fi
 from services.usage.tables import dimension, event, event_identity, rate_plan
 
 _ATTRIBUTE_COLUMNS = Attributes._fields[:-1]
+_OUTCOMES = {each.name: each.value for each in Outcome}
 
 
 def _statement(tenant_id: str) -> tuple[Select[*tuple[Any, ...]], Any]:
@@ -62,6 +63,9 @@ async def list_events(
         "source": FilterField(FieldType.STRING, event.c.source),
         "event_id": FilterField(FieldType.STRING, event.c.event_id),
         "error_code": FilterField(FieldType.STRING, event.c.error_code),
+        "outcome": FilterField(FieldType.CHOICE, event.c.outcome, choices=_OUTCOMES),
+        "retries": FilterField(FieldType.INTEGER, event.c.retries),
+        "utilization": FilterField(FieldType.NUMBER, event.c.utilization),
     }
     statement = (
         statement.where(

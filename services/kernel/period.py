@@ -84,11 +84,21 @@ def day_start(day: date, tz: ZoneInfo) -> datetime:
     Where a clock change skips midnight, that is the first instant that exists; where it skips the
     whole day, as in Apia on 2011-12-30, the first of the next one.
     """
-    instant = datetime.combine(day, time.min, tzinfo=tz).astimezone(UTC)
-    if instant.astimezone(tz).time() == time.min:
+    return local_instant(datetime.combine(day, time.min), tz)
+
+
+def local_instant(local: datetime, tz: ZoneInfo) -> datetime:
+    """Returns the instant, in UTC, at which the clocks of a zone show a time.
+
+    local: naive; its `fold` says which instant is meant where clocks show a time twice. A time that
+    a clock change skips is the first instant after the gap.
+    """
+    instant = local.replace(tzinfo=tz).astimezone(UTC)
+    if instant.astimezone(tz).replace(tzinfo=None) == local:
         return instant
     # Inside a gap the conversion goes on counting with the offset before, and so beyond the change.
-    return _first_instant_of_offset(instant, tz)
+    beyond = local.replace(tzinfo=tz, fold=0).astimezone(UTC)
+    return _first_instant_of_offset(beyond, tz)
 
 
 def floor(instant: datetime, granularity: Granularity, tz: ZoneInfo) -> datetime:

@@ -1,0 +1,1 @@
+"""The budget service's RPCs: convert, call, convert."""

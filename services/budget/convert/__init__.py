@@ -1,0 +1,1 @@
+"""Between contracts and domain, and nothing else."""

@@ -1,0 +1,1 @@
+"""Budgets without input or output: scopes, calendars, limits, forecasts, alerts."""

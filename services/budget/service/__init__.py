@@ -1,0 +1,1 @@
+"""The budget service's use cases; each owns its transaction."""

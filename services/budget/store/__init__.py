@@ -1,0 +1,1 @@
+"""The budget service's queries; rows stop here."""

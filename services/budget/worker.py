@@ -1,0 +1,32 @@
+"""The budget service's background work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from services.budget.service.turning import PeriodTurns
+from services.budget.store.changes import BudgetFeed
+from services.kernel.database import Database
+from services.kernel.idempotency import trim_answers
+from services.kernel.job_worker import JobWorker
+from services.kernel.jobs import Job
+from services.kernel.workers import Loop, Worker
+
+SERVICE = "budget"
+TRIM_JOB = "trim"
+
+
+def workers(
+    database: Database, *, turns: PeriodTurns, feed: BudgetFeed, feed_retention: timedelta
+) -> Sequence[Worker]:
+    """Returns what runs beside the calls: turns of periods, queued jobs, those of the calendar."""
+
+    async def trim(_: Job) -> None:
+        await feed.trim(older_than=feed_retention)
+        await trim_answers(database)
+
+    jobs = JobWorker(database, service=SERVICE)
+    jobs.handle(TRIM_JOB, trim, concurrency=1)
+    jobs.every("40 * * * *", TRIM_JOB)
+    return [Loop("period turns", turns.run), jobs]

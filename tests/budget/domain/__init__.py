@@ -1,0 +1,1 @@
+"""Tests of what the budget service computes without input or output."""

@@ -8,6 +8,8 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import RowMapping
+
 from services.billing.domain.invoice_record import (
     ExchangeRate,
     Invoice,
@@ -43,7 +45,7 @@ EVENT_COLUMNS = (
     *("description", "operation_key", "occurred_at"),
 )
 
-Row = Mapping[str, Any]
+Row = RowMapping
 
 
 def invoice_row(invoice: Invoice) -> tuple[Any, ...]:

@@ -58,6 +58,8 @@ invoice = Table(
     Column("issued_at", INSTANT),
     Column("due_at", INSTANT),
     Column("paid_at", INSTANT),
+    Column("issued_order", INSTANT, nullable=False),
+    Column("due_order", INSTANT, nullable=False),
 )
 
 invoice_line = Table(

@@ -120,6 +120,9 @@ CREATE TABLE billing.invoice (
     issued_at timestamptz,
     due_at timestamptz,
     paid_at timestamptz,
+    -- What lists are ordered by: what is not issued or due yet stands where it was made.
+    issued_order timestamptz NOT NULL GENERATED ALWAYS AS (coalesce(issued_at, created_at)) STORED,
+    due_order timestamptz NOT NULL GENERATED ALWAYS AS (coalesce(due_at, created_at)) STORED,
     PRIMARY KEY (tenant_id, invoice_id),
     CHECK (amount_credited <= greatest(total, 0)),
     -- A number is taken by the lock and kept for ever; what was voided before has none.

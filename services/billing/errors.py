@@ -59,12 +59,6 @@ class InvoiceLineNotFound(NotFound):
     reason = "INVOICE_LINE_NOT_FOUND"
 
 
-class InvoiceChanged(Aborted):
-    """The invoice was changed after it was read; read it again and repeat the change."""
-
-    reason = "INVOICE_CHANGED"
-
-
 class NothingToInvoice(FailedPrecondition):
     """The account has no subscription in that period; name another month or subscribe first."""
 

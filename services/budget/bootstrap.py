@@ -12,14 +12,20 @@ from finops.audit.v1 import audit_service_pb2_grpc
 from finops.budget.v1 import budget_service_pb2_grpc
 
 from services.budget.api.budget_service import BudgetServicer
+from services.budget.convert.usage_prices import StubUsagePrices
 from services.budget.convert.usage_reader import StubUsageReader
+from services.budget.service.asking import Asking
 from services.budget.service.budget_index import BudgetIndexes
 from services.budget.service.budgets import Budgets
 from services.budget.service.directories import Directories
+from services.budget.service.estimating import Estimates
 from services.budget.service.filling import Filling
 from services.budget.service.periods import Periods
+from services.budget.service.spend_ledger import SpendLedger
+from services.budget.service.spend_lists import SpendLists
+from services.budget.service.spending import Spending
 from services.budget.service.turning import PeriodTurns
-from services.budget.settings import BudgetSettings
+from services.budget.settings import BudgetSettings, read_money
 from services.budget.store.changes import BudgetFeed
 from services.budget.worker import workers
 from services.kernel import server
@@ -29,6 +35,7 @@ from services.kernel.audit_log import AuditLog
 from services.kernel.client import channel
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
+from services.kernel.exchange import ExchangeRates
 from services.kernel.pagination import PageTokens
 from services.kernel.server import Register
 from services.kernel.workers import Worker
@@ -65,7 +72,22 @@ def build(
         tokens=tokens,
         clock=clock,
     )
-    budget = BudgetServicer(budgets=budgets)  # type: ignore[abstract] # until all methods are there
+    rates = ExchangeRates()
+    follow_up = SpendLedger(feed, periods)
+    spending = Spending(database, indexes, periods, follow_up, rates=rates, clock=clock)
+    estimates = Estimates(
+        database,
+        StubUsagePrices(usage),
+        default_hold=read_money(settings.default_hold),
+        clock=clock,
+    )
+    spend_lists = SpendLists(database, tokens=tokens)
+    budget = BudgetServicer(  # type: ignore[abstract] # until all methods are there
+        budgets=budgets,
+        asking=Asking(spending, directories, estimates),
+        spending=spending,
+        spend_lists=spend_lists,
+    )
     audit = AuditServicer(log=AuditLog(database, tokens=tokens))
     return BudgetService(
         servicers=[

@@ -24,6 +24,7 @@ RETENTION = timedelta(hours=24)  # clients retry for minutes; a day covers a nig
 TRIM_BATCH = 5_000  # rows deleted in one transaction, so that none holds locks for long
 
 _M = TypeVar("_M", bound=Message)
+_Method = TypeVar("_Method", bound=Callable[..., Awaitable[Message]])
 _replays = metrics.get_meter("finops.idempotency").create_counter(
     "finops_idempotent_replays_total", description="Calls answered from a stored response."
 )
@@ -41,6 +42,16 @@ class _Answered(Exception):
     def __init__(self, response: bytes) -> None:
         super().__init__("answered before")
         self.response = response
+
+
+def answers_repetitions(method: _Method) -> _Method:
+    """Marks an RPC whose use case knows a repeated request_id by its own rows.
+
+    For paths so hot that a stored answer beside those rows would double their cost. The method gets
+    the request_id in its request, and has to tell another request with the same id apart.
+    """
+    method.answers_repetitions = True  # type: ignore[attr-defined]
+    return method
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,10 +227,13 @@ class _Endpoint:
         """Calls the method, or answers from store what the same request_id asked before."""
         database = self._kernel.database
         request_id = request.request_id or str(metadata.get(REQUEST_ID_METADATA, ""))
-        if not request_id or database is None:
-            return await self._called(request, context)
         if len(request_id) > REQUEST_ID_LENGTH_MAX:
             raise InvalidRequestId(length=len(request_id))
+        if getattr(self._handler.unary_unary, "answers_repetitions", False):
+            request.request_id = request_id
+            return await self._called(request, context)
+        if not request_id or database is None:
+            return await self._called(request, context)
         key = request_key(
             request,
             tenant_id=require_tenant(caller, getattr(request, "tenant_id", "")),

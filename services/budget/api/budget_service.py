@@ -5,12 +5,21 @@ from __future__ import annotations
 from finops.budget.v1 import budget_service_pb2_grpc
 
 from services.budget.api.budgets import BudgetMethods
+from services.budget.api.spend import SpendMethods
+from services.budget.service.asking import Asking
 from services.budget.service.budgets import Budgets
+from services.budget.service.spend_lists import SpendLists
+from services.budget.service.spending import Spending
 
 
-class BudgetServicer(BudgetMethods, budget_service_pb2_grpc.BudgetServiceServicer):
+class BudgetServicer(BudgetMethods, SpendMethods, budget_service_pb2_grpc.BudgetServiceServicer):
     """Serves BudgetService."""
 
-    def __init__(self, *, budgets: Budgets) -> None:
+    def __init__(
+        self, *, budgets: Budgets, asking: Asking, spending: Spending, spend_lists: SpendLists
+    ) -> None:
         """Takes the use cases."""
         self._budgets = budgets
+        self._asking = asking
+        self._spending = spending
+        self._spend_lists = spend_lists

@@ -108,7 +108,8 @@ class InvoiceTerms:
 
     taxes: by tax code, "" the standard one; without an entry lines bear no tax. discounts: in the
     order they are taken. credits: in the order they are used. settlement: None collects whatever
-    the total is.
+    the total is. moves_excess: whether what would be negative goes to the account's credit; False
+    leaves a total below zero, to show what a change comes to.
     """
 
     currency_code: str
@@ -118,6 +119,7 @@ class InvoiceTerms:
     credits: Sequence[AvailableCredit] = ()
     commitment: Commitment | None = None
     settlement: Settlement | None = None
+    moves_excess: bool = True
 
     def tax_of(self, line: ExactLine) -> AppliedTax | None:
         """Returns the tax on a line, that of the standard rate where its code has none."""

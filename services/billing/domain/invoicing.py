@@ -88,7 +88,8 @@ class _Computation:
             self._round(group)
         for available in self.terms.credits:
             self._pay(available)
-        self._credit_excess()
+        if self.terms.moves_excess:
+            self._credit_excess()
         self._settle()
         return self._result()
 

@@ -128,8 +128,8 @@ class Discount:
     """What is taken off a period: a ratio in [0, 1], or an amount.
 
     source_id: what gave it, stable from invoice to invoice, for example `coupon:WELCOME`.
-    charge_ids: the charges it applies to; empty for all and the flat fee. ends_at: lines whose
-    period begins then or later are not discounted; None for ever.
+    charge_ids: the charges it applies to; empty for all and the flat fee. starts_at, ends_at: only
+    lines whose period begins then are discounted, half-open; None is open.
     Raises InvalidPlan.
     """
 
@@ -138,6 +138,7 @@ class Discount:
     ratio: Decimal | None = None
     amount: Decimal | None = None
     charge_ids: frozenset[str] = frozenset()
+    starts_at: datetime | None = None
     ends_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -150,8 +151,12 @@ class Discount:
 
     def covers(self, charge_id: str, begins_at: datetime | None) -> bool:
         """Tells whether it takes from what a charge costs in a period that begins then."""
-        is_over = self.ends_at is not None and begins_at is not None and begins_at >= self.ends_at
-        return not is_over and (not self.charge_ids or charge_id in self.charge_ids)
+        if begins_at is not None:
+            is_early = self.starts_at is not None and begins_at < self.starts_at
+            is_late = self.ends_at is not None and begins_at >= self.ends_at
+            if is_early or is_late:
+                return False
+        return not self.charge_ids or charge_id in self.charge_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

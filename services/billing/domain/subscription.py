@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from services.billing.domain.billing_period import BillingCalendar
 from services.billing.domain.plan import BillingInterval, Discount
 from services.billing.errors import SubscriptionStateForbids
-from services.kernel.period import Period, zone
+from services.kernel.period import Period
 
 
 class SubscriptionState(Enum):
@@ -93,7 +93,11 @@ class NextTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """An account's use of a plan. period: the running one, from its own start on."""
+    """An account's use of a plan.
+
+    anchored_on: the local day from whose month intervals count. period: the running one, which
+    begins later than its calendar period where the subscription does.
+    """
 
     tenant_id: str
     subscription_id: str
@@ -106,6 +110,7 @@ class Subscription:
     interval: BillingInterval
     billing_day: int
     time_zone: str
+    anchored_on: date
     period: Period
     created_at: datetime
     updated_at: datetime
@@ -125,8 +130,7 @@ class Subscription:
     @property
     def calendar(self) -> BillingCalendar:
         """When its periods begin."""
-        first = self.started_at.astimezone(zone(self.time_zone)).date()
-        return BillingCalendar(self.interval, self.billing_day, self.time_zone, first)
+        return BillingCalendar(self.interval, self.billing_day, self.time_zone, self.anchored_on)
 
     @property
     def full_period(self) -> Period:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CHAR, BigInteger, Boolean, Column, Identity, Integer, Table, Text
+from sqlalchemy import CHAR, BigInteger, Boolean, Column, Date, Identity, Integer, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.billing.tables.base import INSTANT, MONEY, metadata
@@ -24,6 +24,7 @@ subscription = Table(
     Column("billing_interval", Text, nullable=False),
     Column("billing_day", Integer, nullable=False),
     Column("time_zone", Text, nullable=False),
+    Column("anchored_on", Date, nullable=False),
     Column("cancel_at_period_end", Boolean, nullable=False),
     Column("discounts", JSONB, nullable=False),
     Column("labels", JSONB, nullable=False),

@@ -164,6 +164,8 @@ CREATE TABLE billing.subscription (
     billing_interval text NOT NULL,
     billing_day integer NOT NULL,
     time_zone text NOT NULL,
+    -- The local day from whose month intervals count.
+    anchored_on date NOT NULL,
     cancel_at_period_end boolean NOT NULL,
     discounts jsonb NOT NULL,
     labels jsonb NOT NULL,

@@ -17,6 +17,7 @@ from services.billing.domain.invoice_state import InvoiceKind, InvoiceState, req
 from services.billing.domain.subscription import Subscription
 from services.billing.errors import NothingToInvoice
 from services.billing.service.accounts import Accounts
+from services.billing.service.advancing import Advancing
 from services.billing.service.credits import Credits
 from services.billing.service.drafting import Drafting, Target
 from services.billing.service.moving import InvoiceMoves
@@ -25,6 +26,7 @@ from services.billing.store import invoices as rows
 from services.billing.store import metering
 from services.billing.store import pending_lines as pending_rows
 from services.billing.store import subscriptions as subscription_rows
+from services.kernel.clock import Clock
 from services.kernel.database import Transaction
 from services.kernel.ids import new_id
 from services.kernel.jobs import enqueue
@@ -53,9 +55,18 @@ class Issuing:
     """Locks invoices inside a transaction that has locked their rows."""
 
     def __init__(
-        self, drafting: Drafting, accounts: Accounts, credit: Credits, moves: InvoiceMoves
+        self,
+        drafting: Drafting,
+        accounts: Accounts,
+        advancing: Advancing,
+        credit: Credits,
+        moves: InvoiceMoves,
+        *,
+        clock: Clock,
     ) -> None:
-        """Takes what computes, who is billed, what credit pays and what moves invoices."""
+        """advancing: brings a subscription up to now, so that its fees wait before it is billed."""
+        self._advancing = advancing
+        self._clock = clock
         self._drafting = drafting
         self._accounts = accounts
         self._credit = credit
@@ -76,10 +87,17 @@ class Issuing:
         """
         account = await self._accounts.load(tx, tenant_id, account_id, is_locked=is_locked)
         subscription = await subscription_rows.find_subscription(
-            tx, tenant_id, subscription_id=subscription_id, account_id=account.account_id
+            tx,
+            tenant_id,
+            subscription_id=subscription_id,
+            account_id=account.account_id,
+            is_locked=is_locked,
         )
         if subscription is None:
             raise NothingToInvoice(account_id=account.account_id)
+        if is_locked:
+            now = self._clock.now()
+            subscription = await self._advancing.advance(tx, subscription, now)
         automated = await account_rows.find_automated(tx, tenant_id, account.account_id)
         return Parties(
             account,
@@ -97,7 +115,7 @@ class Issuing:
         Raises InvoiceStateForbids, ExchangeRateMissing.
         """
         require_move(InvoiceState.RATED, InvoiceState.LOCKED)
-        await metering.lock_metering(tx, [invoice.tenant_id])
+        meters = await metering.lock_metering(tx, [invoice.tenant_id])
         target = Target(
             account=parties.account,
             subscription=parties.subscription,
@@ -107,7 +125,9 @@ class Issuing:
         )
         draft = await self._drafting.draft(tx, target)
         await self._claim(tx, invoice, parties, draft)
-        return await self.seal(tx, invoice, draft, parties.account, actor=actor, now=now)
+        _, usage_as_of_at = meters[invoice.tenant_id]
+        counted = replace(invoice, usage_as_of_at=usage_as_of_at or now)
+        return await self.seal(tx, counted, draft, parties.account, actor=actor, now=now)
 
     async def seal(
         self,
@@ -137,7 +157,6 @@ class Issuing:
             description=f"Locked as {number}.",
             now=now,
             content_hash=content_hash(filled, draft.lines),
-            usage_as_of_at=now,
             grace_end_at=None,
             due_at=now + timedelta(days=account.payment_terms_days),
         )

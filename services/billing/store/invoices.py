@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, Select, and_, delete, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
 
 from services.billing.domain.invoice_record import Invoice, InvoiceEvent, InvoiceLine
 from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
@@ -18,6 +18,7 @@ from services.kernel.database import Transaction
 from services.kernel.filter import FieldType, FilterField
 from services.kernel.listing import Listing
 from services.kernel.pagination import Page, PageRequest, PageTokens
+from services.kernel.period import Period
 
 table = tables.invoice
 line_table = tables.invoice_line
@@ -235,7 +236,7 @@ async def list_lines(
 async def lines_of_dimension(
     tx: Transaction, tenant_id: str, dimension_ids: Sequence[str], at: datetime
 ) -> list[tuple[str, InvoiceLine]]:
-    """Returns the lines, with their invoices, that bill dimensions at an instant; no void ones."""
+    """Returns the lines, with their invoices, that bill dimensions about an hour; no void ones."""
     usage = tables.invoice_line_usage
     statement = (
         select(line_table)
@@ -258,8 +259,9 @@ async def lines_of_dimension(
             usage.c.tenant_id == tenant_id,
             usage.c.dimension_id.in_(dimension_ids),
             table.c.state != InvoiceState.VOID.value,
-            line_table.c.period_start_at <= at,
-            line_table.c.period_end_at > at,
+            # An edge inside an hour is looked at closely by the caller.
+            line_table.c.period_start_at < at + timedelta(hours=1),
+            line_table.c.period_end_at > at - timedelta(hours=1),
         )
         .order_by(table.c.created_at, line_table.c.position)
     )
@@ -286,6 +288,20 @@ async def line_usage(
         )
         for row in found.mappings()
     ]
+
+
+async def usage_billed_at(
+    tx: Transaction, tenant_id: str, subscription_id: str, period: Period, invoice_id: str
+) -> datetime | None:
+    """Returns up to when usage was counted in by the invoices before that billed a period."""
+    statement = select(func.max(table.c.usage_as_of_at)).where(
+        table.c.tenant_id == tenant_id,
+        table.c.subscription_id == subscription_id,
+        table.c.state != InvoiceState.VOID.value,
+        table.c.invoice_id < invoice_id,
+        table.c.period_end_at >= period.end,
+    )
+    return await tx.scalar(statement)
 
 
 async def add_events(

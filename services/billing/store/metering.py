@@ -237,9 +237,7 @@ async def set_billed_until(tx: Transaction, ends: Mapping[str, datetime]) -> Non
 
 def dimension_of(row: asyncpg.Record) -> Dimension:
     """Builds the dimension of a row."""
-    values = {name: row[name] for name in _DIMENSION_FIELDS}
-    values["tags"] = json.loads(values["tags"])
-    return Dimension(**values)
+    return Dimension(**{name: row[name] for name in _DIMENSION_FIELDS})
 
 
 def _metered(row: asyncpg.Record) -> Metered:
@@ -249,3 +247,37 @@ def _metered(row: asyncpg.Record) -> Metered:
         events=row["events"],
         unpriced_events=row["unpriced_events"],
     )
+
+
+async def dimension_ids(tx: Transaction, tenant_id: str, dimension: Dimension) -> list[str]:
+    """Returns the ids of dimensions with these attributes, whatever their currency."""
+    names = [name for name in _CHANGING if name not in ("tags", "currency_code")]
+    conditions = " AND ".join(f"{name} = ${place}" for place, name in enumerate(names, start=3))
+    found = await tx.driver.fetch(
+        f"""
+        SELECT dimension_id FROM billing.metered_dimension
+        WHERE tenant_id = $1 AND tags = $2::jsonb AND {conditions} ORDER BY dimension_id
+        """,
+        tenant_id,
+        json.dumps(dict(dimension.tags)),
+        *(getattr(dimension, name) for name in names),
+    )
+    return [row["dimension_id"] for row in found]
+
+
+async def is_metered(
+    tx: Transaction, tenant_id: str, dimension_ids: Sequence[str], hour_at: datetime
+) -> bool:
+    """Tells whether an hour of one of the dimensions has usage."""
+    found: bool = await tx.driver.fetchval(
+        """
+        SELECT EXISTS (SELECT FROM billing.metered_usage
+            WHERE tenant_id = $1 AND hour_at = $2 AND dimension_id = ANY($3::text[]))
+        OR EXISTS (SELECT FROM billing.late_usage
+            WHERE tenant_id = $1 AND hour_at = $2 AND dimension_id = ANY($3::text[]))
+        """,
+        tenant_id,
+        hour_at,
+        list(dimension_ids),
+    )
+    return found

@@ -9,25 +9,32 @@ from functools import partial
 
 import grpc
 from finops.audit.v1 import audit_service_pb2_grpc
-from finops.budget.v1 import budget_service_pb2_grpc
+from finops.budget.v1 import budget_service_pb2_grpc, ledger_service_pb2_grpc
 
 from services.budget.api.budget_service import BudgetServicer
+from services.budget.api.ledger_service import LedgerServicer
+from services.budget.convert.cost_feed import StubCostFeed
 from services.budget.convert.usage_prices import StubUsagePrices
 from services.budget.convert.usage_reader import StubUsageReader
 from services.budget.service.asking import Asking
+from services.budget.service.backtesting import Backtests
 from services.budget.service.budget_index import BudgetIndexes
 from services.budget.service.budgets import Budgets
+from services.budget.service.cost_ledger import CostLedger
 from services.budget.service.directories import Directories
 from services.budget.service.estimating import Estimates
 from services.budget.service.filling import Filling
+from services.budget.service.increases import Increases
 from services.budget.service.periods import Periods
 from services.budget.service.spend_ledger import SpendLedger
 from services.budget.service.spend_lists import SpendLists
 from services.budget.service.spending import Spending
+from services.budget.service.statuses import Statuses
 from services.budget.service.turning import PeriodTurns
+from services.budget.service.watching import BudgetWatch
 from services.budget.settings import BudgetSettings, read_money
 from services.budget.store.changes import BudgetFeed
-from services.budget.worker import workers
+from services.budget.worker import ledger_workers, workers
 from services.kernel import server
 from services.kernel.api_keys_remote import RemoteApiKeyDirectory
 from services.kernel.audit_api import AuditServicer
@@ -51,56 +58,121 @@ class BudgetService:
     workers: Sequence[Worker]
 
 
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What several use cases stand on."""
+
+    database: Database
+    usage: StubUsageReader
+    directories: Directories
+    indexes: BudgetIndexes
+    feed: BudgetFeed
+    periods: Periods
+    rates: ExchangeRates
+    movements: SpendLedger
+    spending: Spending
+    tokens: PageTokens
+    clock: Clock
+
+
 def build(
     database: Database, usage: grpc.aio.Channel, settings: BudgetSettings, *, clock: Clock
 ) -> BudgetService:
     """Makes the use cases, the servicers over them and the workers. usage: that service."""
-    tokens = PageTokens(settings.page_token_secret)
     reader = StubUsageReader(usage)
-    directories = Directories(reader)
-    indexes = BudgetIndexes(database)
     feed = BudgetFeed(database)
     periods = Periods(feed, clock=clock)
-    filling = Filling(database, usage=reader, periods=periods, feed=feed, clock=clock)
+    indexes, rates, movements = BudgetIndexes(database), ExchangeRates(), SpendLedger(feed, periods)
+    base = Foundation(
+        database=database,
+        usage=reader,
+        directories=Directories(reader),
+        indexes=indexes,
+        feed=feed,
+        periods=periods,
+        rates=rates,
+        movements=movements,
+        spending=Spending(database, indexes, movements, rates=rates, clock=clock),
+        tokens=PageTokens(settings.page_token_secret),
+        clock=clock,
+    )
+    budget = budget_servicer(base, usage, settings)
+    audit = AuditServicer(log=AuditLog(database, tokens=base.tokens))
+    ledger = ledger_servicer(base)
+    return BudgetService(
+        servicers=[
+            partial(budget_service_pb2_grpc.add_BudgetServiceServicer_to_server, budget),
+            partial(ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
+            partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+        ],
+        workers=[
+            *ledger_workers(
+                database,
+                costs=CostLedger(indexes, base.directories, movements, rates=rates, clock=clock),
+                pages=StubCostFeed(usage).pages,
+                spending=base.spending,
+            ),
+            *workers(
+                database,
+                turns=PeriodTurns(database, base.periods, clock=clock),
+                feed=feed,
+                feed_retention=timedelta(days=settings.feed_retention_days),
+            ),
+        ],
+    )
+
+
+def budget_servicer(
+    base: Foundation, usage: grpc.aio.Channel, settings: BudgetSettings
+) -> BudgetServicer:
+    """Makes what serves budgets, how they stand, and the spend they admit."""
+    database, clock, tokens = base.database, base.clock, base.tokens
+    filling = Filling(database, usage=base.usage, periods=base.periods, feed=base.feed, clock=clock)
     budgets = Budgets(
         database,
-        directories=directories,
-        indexes=indexes,
-        periods=periods,
+        directories=base.directories,
+        indexes=base.indexes,
+        periods=base.periods,
         filling=filling,
-        feed=feed,
+        feed=base.feed,
         tokens=tokens,
         clock=clock,
     )
-    rates = ExchangeRates()
-    follow_up = SpendLedger(feed, periods)
-    spending = Spending(database, indexes, periods, follow_up, rates=rates, clock=clock)
+    statuses = Statuses(
+        database, usage=base.usage, periods=base.periods, tokens=tokens, clock=clock
+    )
+    backtests = Backtests(
+        database, usage=base.usage, directories=base.directories, rates=base.rates, clock=clock
+    )
     estimates = Estimates(
         database,
         StubUsagePrices(usage),
         default_hold=read_money(settings.default_hold),
         clock=clock,
     )
-    spend_lists = SpendLists(database, tokens=tokens)
-    budget = BudgetServicer(  # type: ignore[abstract] # until all methods are there
+    return BudgetServicer(
         budgets=budgets,
-        asking=Asking(spending, directories, estimates),
-        spending=spending,
-        spend_lists=spend_lists,
+        statuses=statuses,
+        backtests=backtests,
+        watch=BudgetWatch(base.feed),
+        asking=Asking(base.spending, base.directories, estimates),
+        spending=base.spending,
+        spend_lists=SpendLists(database, tokens=tokens),
     )
-    audit = AuditServicer(log=AuditLog(database, tokens=tokens))
-    return BudgetService(
-        servicers=[
-            partial(budget_service_pb2_grpc.add_BudgetServiceServicer_to_server, budget),
-            partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
-        ],
-        workers=workers(
-            database,
-            turns=PeriodTurns(database, periods, clock=clock),
-            feed=feed,
-            feed_retention=timedelta(days=settings.feed_retention_days),
-        ),
+
+
+def ledger_servicer(base: Foundation) -> LedgerServicer:
+    """Makes what serves limits, periods and movements."""
+    increases = Increases(
+        base.database,
+        indexes=base.indexes,
+        periods=base.periods,
+        feed=base.feed,
+        tokens=base.tokens,
+        clock=base.clock,
     )
+    # The stubs of gRPC call every method abstract.
+    return LedgerServicer(increases=increases)  # type: ignore[abstract]
 
 
 async def serve(settings: BudgetSettings, *, clock: Clock | None = None) -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from services.budget.service.cost_ledger import CostLedger, Pages
+from services.budget.service.expiring import ExpiringHolds
+from services.budget.service.filling import COST_CONSUMER
+from services.budget.service.spending import Spending
 from services.budget.service.turning import PeriodTurns
 from services.budget.store.changes import BudgetFeed
 from services.kernel.database import Database
+from services.kernel.feed_consumer import FeedConsumer
 from services.kernel.idempotency import trim_answers
 from services.kernel.job_worker import JobWorker
 from services.kernel.jobs import Job
@@ -15,6 +20,18 @@ from services.kernel.workers import Loop, Worker
 
 SERVICE = "budget"
 TRIM_JOB = "trim"
+
+
+def ledger_workers(
+    database: Database, *, costs: CostLedger, pages: Pages, spending: Spending
+) -> Sequence[Worker]:
+    """Returns what moves totals beside the calls: the cost feed and the expiry of holds."""
+    consumer = FeedConsumer(database, name=COST_CONSUMER, apply=costs.apply)
+    source = costs.source(pages)
+    return [
+        Loop("cost feed", lambda: consumer.run(source)),
+        Loop("expiring holds", ExpiringHolds(spending).run),
+    ]
 
 
 def workers(

@@ -43,7 +43,7 @@ class Estimates:
         default_hold: Money | None,
         clock: Clock,
     ) -> None:
-        """default_hold: the operator's amount for work of which neither price nor history is known."""
+        """default_hold: the operator's, for work of which neither price nor history is known."""
         self._database = database
         self._prices = prices
         self._default_hold = default_hold

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -12,6 +12,7 @@ from services.budget.domain.budget import BudgetPeriod
 from services.budget.domain.change import BudgetChange, ChangeKind
 from services.budget.service.budget_index import BudgetIndex
 from services.budget.service.periods import Periods, change_of_period
+from services.budget.store import accounts
 from services.budget.store.accounts import AccountKey, LockedAccount
 from services.budget.store.changes import BudgetFeed
 from services.kernel.database import Transaction
@@ -26,6 +27,27 @@ class SpendLedger:
         """Takes the feed that totals are told on, and the periods that closed ones carry into."""
         self._feed = feed
         self._periods = periods
+
+    async def lock(
+        self,
+        tx: Transaction,
+        keys: Collection[AccountKey],
+        indexes: Mapping[str, BudgetIndex],
+        now: datetime,
+    ) -> dict[AccountKey, LockedAccount]:
+        """Locks periods; opens those that are missing, and brings limits that have changed up."""
+        found = await accounts.lock(tx, keys)
+        stale = [
+            key
+            for key in sorted(keys)
+            if key not in found
+            or (found[key].row.closed_at is None and found[key].row.limit_until <= now)
+        ]
+        for key in stale:
+            budget = indexes[key.tenant_id].budgets.get(key.budget_id)
+            if budget is not None:
+                await self._periods.open(tx, budget, key.period_start)
+        return await accounts.lock(tx, keys) if stale else found
 
     async def told(
         self,
@@ -60,3 +82,13 @@ def _step(row: BudgetPeriod) -> tuple[int, int, bool]:
         int(committed * STEPS / limit),
         totals.unpriced_events > 0,
     )
+
+
+def following(index: BudgetIndex, key: AccountKey, now: datetime) -> list[AccountKey]:
+    """Returns the period that a closed one carries into, to be locked together with it."""
+    budget = index.budgets.get(key.budget_id)
+    period = None if budget is None else budget.period_at(key.period_start)
+    if budget is None or period is None or period.end > now:
+        return []
+    after = budget.following(period)
+    return [] if after is None else [AccountKey(key.tenant_id, key.budget_id, after.start)]

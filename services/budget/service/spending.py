@@ -18,7 +18,6 @@ from services.budget.domain.spend import AuthorizationState, SpendAuthorization
 from services.budget.domain.spend_errors import AuthorizationNotFound
 from services.budget.service.budget_index import BudgetIndex, BudgetIndexes, Covering
 from services.budget.service.coalescing import Coalescer
-from services.budget.service.periods import Periods
 from services.budget.service.spend_batch import (
     Answer,
     BatchView,
@@ -26,7 +25,7 @@ from services.budget.service.spend_batch import (
     end_requests,
 )
 from services.budget.service.spend_denial import denial_of
-from services.budget.service.spend_ledger import SpendLedger
+from services.budget.service.spend_ledger import SpendLedger, following
 from services.budget.service.spend_request import Ask, Operation, Release, Settle
 from services.budget.store import accounts, authorizations, cost_history
 from services.budget.store.accounts import AccountKey, LockedAccount
@@ -48,7 +47,6 @@ class Spending:
         self,
         database: Database,
         indexes: BudgetIndexes,
-        periods: Periods,
         ledger: SpendLedger,
         *,
         rates: ExchangeRates,
@@ -57,7 +55,6 @@ class Spending:
         """Takes what a batch needs; the batches run as the worker, over all tenants."""
         self._database = database
         self._indexes = indexes
-        self._periods = periods
         self._ledger = ledger
         self._rates = rates
         self._clock = clock
@@ -189,34 +186,13 @@ class Spending:
             for hold in stored.open.holds:
                 key = AccountKey(stored.open.tenant_id, hold.budget_id, hold.period_start)
                 keys |= {key, *following(indexes[key.tenant_id], key, now)}
-        before = await self._locked(tx, keys, indexes, now)
+        before = await self._ledger.lock(tx, keys, indexes, now)
         view = BatchView(now, indexes, covering, before, targets, {}, {})
         batch = SpendBatch(view, self._rates)
         for stored in expired:
             if stored.open.state is AuthorizationState.HELD:
                 batch.end(stored, expire(stored.open, now))
         return batch, before, indexes
-
-    async def _locked(
-        self,
-        tx: Transaction,
-        keys: set[AccountKey],
-        indexes: Mapping[str, BudgetIndex],
-        now: datetime,
-    ) -> dict[AccountKey, LockedAccount]:
-        """Locks periods; opens those that are missing, and brings limits that have changed up."""
-        found = await accounts.lock(tx, keys)
-        stale = [
-            key
-            for key in sorted(keys)
-            if key not in found
-            or (found[key].row.closed_at is None and found[key].row.limit_until <= now)
-        ]
-        for key in stale:
-            budget = indexes[key.tenant_id].budgets.get(key.budget_id)
-            if budget is not None:
-                await self._periods.open(tx, budget, key.period_start)
-        return await accounts.lock(tx, keys) if stale else found
 
     async def _write(
         self,
@@ -234,13 +210,3 @@ class Spending:
         )
         await cost_history.add(tx, batch.samples, now.date())
         await self._ledger.told(tx, before, after, indexes, now)
-
-
-def following(index: BudgetIndex, key: AccountKey, now: datetime) -> list[AccountKey]:
-    """Returns the period that a closed one carries into, to be locked together with it."""
-    budget = index.budgets.get(key.budget_id)
-    period = None if budget is None else budget.period_at(key.period_start)
-    if budget is None or period is None or period.end > now:
-        return []
-    after = budget.following(period)
-    return [] if after is None else [AccountKey(key.tenant_id, key.budget_id, after.start)]

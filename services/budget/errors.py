@@ -87,3 +87,15 @@ class UsageRefused(FailedPrecondition):
     """The usage service refused a question that this call needs; see the message."""
 
     reason = "USAGE_REFUSED"
+
+
+class NoPeriod(FailedPrecondition):
+    """The budget has no period at this instant; it is a draft, has not begun or has ended."""
+
+    reason = "NO_PERIOD"
+
+
+class BacktestTooLarge(InvalidArgument):
+    """The usage to replay has more events than one backtest takes; choose a shorter time."""
+
+    reason = "BACKTEST_TOO_LARGE"

@@ -16,6 +16,7 @@ from finops.usage.v1 import (
     usage_service_pb2_grpc,
 )
 from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import SecretStr
 
 from services.budget import bootstrap
 from services.budget.bootstrap import BudgetService
@@ -66,7 +67,9 @@ async def usage_server(owner_url: str) -> AsyncIterator[RunningUsage]:
     """A real usage service in this process."""
     service = await migrated(owner_url, "usage")
     database = service.connect(PoolLimits(connections=10))
-    settings = UsageSettings(jwt_secret=JWT_SECRET, service_token_secret=SERVICE_SECRET)
+    settings = UsageSettings(
+        jwt_secret=SecretStr(JWT_SECRET), service_token_secret=SecretStr(SERVICE_SECRET)
+    )
     built = usage_bootstrap.build(
         database, Cache.connect(None, service="usage"), settings, clock=SystemClock()
     )
@@ -86,7 +89,9 @@ def built(
     budget_database: Database, usage_server: RunningUsage, clock: ManualClock
 ) -> BudgetService:
     """The budget service over the test's clock, its workers not running."""
-    settings = BudgetSettings(jwt_secret=JWT_SECRET, service_token_secret=SERVICE_SECRET)
+    settings = BudgetSettings(
+        jwt_secret=SecretStr(JWT_SECRET), service_token_secret=SecretStr(SERVICE_SECRET)
+    )
     usage = usage_server.server.channel_with(service_token_of("budget", tenant=""))
     return bootstrap.build(budget_database, usage, settings, clock=clock)
 
@@ -103,10 +108,10 @@ class Caller:
     """Stubs of one tenant's administrator, for budgets and for usage."""
 
     tenant_id: str
-    budgets: budget_service_pb2_grpc.BudgetServiceStub
-    ledger: ledger_service_pb2_grpc.LedgerServiceStub
-    usage: usage_service_pb2_grpc.UsageServiceStub
-    directory: directory_service_pb2_grpc.DirectoryServiceStub
+    budgets: budget_service_pb2_grpc.BudgetServiceAsyncStub
+    ledger: ledger_service_pb2_grpc.LedgerServiceAsyncStub
+    usage: usage_service_pb2_grpc.UsageServiceAsyncStub
+    directory: directory_service_pb2_grpc.DirectoryServiceAsyncStub
 
     async def record(self, cost: str, at: datetime = NOW, **attributes: Any) -> str:
         """Records an event that cost so much, and returns its id."""
@@ -124,10 +129,8 @@ class Caller:
             ),
             **attributes,
         )
-        answer = await self.usage.RecordUsage(
-            usage_service_pb2.RecordUsageRequest(events=[event])
-        )
-        assert answer.accepted == 1, answer
+        answer = await self.usage.RecordUsage(usage_service_pb2.RecordUsageRequest(events=[event]))
+        assert list(answer.statuses) == [usage_model_pb2.RECORD_STATUS_ACCEPTED], answer
         return event.event_id
 
 
@@ -136,10 +139,10 @@ def caller(tenant: str, server: LocalServer, usage_server: RunningUsage) -> Call
     """The administrator of a tenant that no other test uses."""
     channel = server.channel("org_admin", tenant=tenant)
     usage = usage_server.server.channel("org_admin", tenant=tenant)
-    return Caller(
-        tenant,
+    stubs: Any = (
         budget_service_pb2_grpc.BudgetServiceStub(channel),
         ledger_service_pb2_grpc.LedgerServiceStub(channel),
         usage_service_pb2_grpc.UsageServiceStub(usage),
         directory_service_pb2_grpc.DirectoryServiceStub(usage),
     )
+    return Caller(tenant, *stubs)

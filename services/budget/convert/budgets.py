@@ -60,6 +60,11 @@ def to_update(request: messages.UpdateBudgetRequest) -> BudgetUpdate:
     )
 
 
+def set_fields(message: models.Budget) -> frozenset[str]:
+    """Returns the names of the fields that are set and can be changed."""
+    return frozenset(field.name for field, _ in message.ListFields()).intersection(_UPDATABLE)
+
+
 def changed_terms(
     terms: BudgetTerms, message: models.Budget, fields: frozenset[str], now: datetime
 ) -> BudgetTerms:

@@ -89,12 +89,12 @@ class StubUsageReader:
             sequence=answer.sequence,
         )
 
-    async def daily_spend(
-        self, tenant_id: str, terms: BudgetTerms, period: Period
+    async def spend_series(
+        self, tenant_id: str, terms: BudgetTerms, period: Period, *, by_hour: bool
     ) -> list[tuple[datetime, Decimal]]:
-        """Returns the cost of each day that had any, oldest first."""
+        """Returns the cost of each hour or day that had any, oldest first."""
         request = await self._question(tenant_id, terms, period)
-        request.granularity = "day"
+        request.granularity = "hour" if by_hour else "day"
         request.order_by = "start_time"
         request.page_size = PAGE
         found: list[tuple[datetime, Decimal]] = []

@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import Enum
 
 from services.budget.domain.terms import BudgetTerms
-from services.kernel.money import add_exactly
+from services.kernel.money import EXACT, add_exactly
 from services.kernel.period import Period
 
 _TICK = timedelta(microseconds=1)
@@ -261,6 +261,11 @@ class PeriodTotals:
     def remaining(self) -> Decimal:
         """What may still be authorized; negative after an overspend."""
         return add_exactly((self.limit, -self.spent, -self.held))
+
+    @property
+    def utilization(self) -> Decimal | None:
+        """Spent / limit; None where carried overspend left no limit."""
+        return EXACT.divide(self.spent, self.limit) if self.limit > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,10 @@ class UsageReader(Protocol):
     async def spend(self, tenant_id: str, terms: BudgetTerms, period: Period) -> SpendAnswer:
         """Returns what the terms' scope cost in a period."""
 
-    async def daily_spend(
-        self, tenant_id: str, terms: BudgetTerms, period: Period
+    async def spend_series(
+        self, tenant_id: str, terms: BudgetTerms, period: Period, *, by_hour: bool
     ) -> list[tuple[datetime, Decimal]]:
-        """Returns the cost of each day of the tenant's zone that had any, oldest first."""
+        """Returns the cost of each hour or day of the tenant's zone that had any, oldest first."""
 
     def events(
         self, tenant_id: str, terms: BudgetTerms, period: Period

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, literal, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from services.budget.domain.budget import Budget, BudgetIncrease, BudgetPeriod, BudgetVersion
 from services.budget.store import budgets
@@ -30,7 +31,7 @@ async def list_budgets(
     tx: Transaction, page: PageRequest, tokens: PageTokens, now: datetime
 ) -> Page[Budget]:
     """Returns a page of budgets, filtered and ordered by the version in force."""
-    source = _in_force(page.tenant_id, now)
+    source = budgets_in_force(page.tenant_id, now)
     c = source.c
     texts = (*_VERSION_COLUMNS, "budget_id", "state")
     listing = Listing(
@@ -63,7 +64,7 @@ async def list_budgets(
     return Page([known[budget_id] for budget_id in ids], found.next_page_token)
 
 
-def _in_force(tenant_id: str, now: datetime) -> Any:
+def budgets_in_force(tenant_id: str, now: datetime) -> Any:
     """Selects each budget with the version in force, the first one before any is."""
     v = version_table.alias("v")
     newest = (
@@ -90,7 +91,7 @@ def _in_force(tenant_id: str, now: datetime) -> Any:
             & (v.c.budget_id == budget_table.c.budget_id),
         )
         .where(budget_table.c.tenant_id == tenant_id)
-        .distinct(budget_table.c.budget_id)
+        .ext(distinct_on(budget_table.c.budget_id))
         .order_by(
             budget_table.c.budget_id,
             (v.c.effective_at <= moment).desc(),

@@ -11,7 +11,7 @@ from typing import Any
 from services.budget.domain.budget import PeriodTotals
 from services.budget.domain.change import BudgetChange, ChangeKind
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import Feed, current_traceparent
+from services.kernel.feed import Feed, FeedPosition, current_traceparent
 from services.kernel.money import format_decimal
 from services.kernel.period import Period
 
@@ -52,6 +52,17 @@ class BudgetFeed(Feed[BudgetChange]):
             [_payload(change) for change in changes],
         )
         self.announce(tx, tenants=[tenant_id])
+
+
+    async def horizon(self, tenant_id: str | None) -> FeedPosition:
+        """Returns the position before everything that is not certain yet. tenant_id: None is all."""
+        async with (
+            self._database.system_transaction()
+            if tenant_id is None
+            else self._database.read(tenant_id)
+        ) as tx:
+            xid: str = await tx.driver.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+        return FeedPosition(int(xid), 0)
 
 
 def _payload(change: BudgetChange) -> bytes:

@@ -242,6 +242,13 @@ async def lock_counted(tx: Transaction, tenant_id: str, consumer: str) -> str:
     return counted or ""
 
 
+async def cursor_position(tx: Transaction, consumer: str) -> str:
+    """Returns how far a consumer has come, "" before its first page; for the worker's role."""
+    query = "SELECT position FROM feed_cursor WHERE name = $1"
+    position: str | None = await tx.driver.fetchval(query, consumer)
+    return position or ""
+
+
 async def mark_counted(tx: Transaction, newest: Mapping[str, str]) -> None:
     """Stores, for the consumer of the cost feed, the newest change it counts of each tenant."""
     await tx.driver.execute(

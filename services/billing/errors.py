@@ -255,3 +255,9 @@ class InvalidInstant(InvalidArgument):
     """The instant lies outside of where this can happen."""
 
     reason = "INVALID_INSTANT"
+
+
+class NoRecipient(FailedPrecondition):
+    """The account has no contacts; give addresses, or add contact_emails to the account."""
+
+    reason = "NO_RECIPIENT"

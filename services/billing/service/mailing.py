@@ -1,0 +1,101 @@
+"""Tells people of invoices, through the budget service's deliveries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.billing.domain.invoice_record import Invoice
+from services.billing.domain.invoice_state import ISSUED, require_state
+from services.billing.errors import NoRecipient
+from services.billing.service.documents import Documents
+from services.billing.service.moving import add_event, locked_invoice
+from services.kernel import audit
+from services.kernel.caller import current_caller
+from services.kernel.clock import Clock
+from services.kernel.database import Database
+from services.kernel.money import format_decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One notification, with a PDF."""
+
+    event_type: str
+    title: str
+    body: str
+    payload: str
+    addresses: Sequence[str]
+    filename: str
+    attachment: bytes
+
+
+class Notifier(Protocol):
+    """Queues notifications durably; the budget service, at the process edge."""
+
+    async def publish(self, tenant_id: str, notice: Notice) -> None:
+        """Queues a notification. Raises PeerUnavailable, PeerTimeout."""
+
+
+class Mailing:
+    """The use case of sending an invoice."""
+
+    def __init__(
+        self, database: Database, documents: Documents, notifier: Notifier, *, clock: Clock
+    ) -> None:
+        """Takes what makes the PDF and what delivers it."""
+        self._database = database
+        self._documents = documents
+        self._notifier = notifier
+        self._clock = clock
+
+    async def send_invoice(
+        self, tenant_id: str, invoice_id: str, addresses: Sequence[str]
+    ) -> Invoice:
+        """Mails an issued invoice with its PDF to addresses, default the account's contacts.
+
+        Raises InvoiceNotFound, InvoiceStateForbids, NoRecipient, PeerUnavailable.
+        """
+        document = await self._documents.document(tenant_id, invoice_id)
+        invoice = document.invoice
+        require_state(invoice.state, ISSUED, wanted="send it")
+        to = list(addresses) or list(document.account.particulars.contact_emails)
+        if not to:
+            raise NoRecipient(account_id=invoice.account_id)
+        _, pdf = await self._documents.get_invoice_pdf(tenant_id, invoice_id)
+        actor = current_caller().subject
+        await self._notifier.publish(tenant_id, _notice(invoice, to, pdf))
+        async with self._database.transaction(tenant_id) as tx:
+            invoice = await locked_invoice(tx, tenant_id, invoice_id)
+            await add_event(
+                tx,
+                invoice,
+                kind="mail",
+                description=f"Sent to {len(to)} addresses.",
+                actor=actor,
+                now=self._clock.now(),
+            )
+            await audit.append(
+                tx,
+                action="invoices.send",
+                resource=f"invoices/{invoice_id}",
+                after={"addresses": len(to)},
+            )
+        return invoice
+
+
+def _notice(invoice: Invoice, addresses: Sequence[str], pdf: bytes) -> Notice:
+    total = f"{format_decimal(invoice.total)} {invoice.currency_code}"
+    return Notice(
+        event_type="invoice.issued",
+        title=f"Invoice {invoice.number}",
+        body=f"Invoice {invoice.number} over {total} is attached.",
+        payload=json.dumps(
+            {"invoice_id": invoice.invoice_id, "number": invoice.number, "total": total}
+        ),
+        addresses=addresses,
+        filename=f"{invoice.number}.pdf",
+        attachment=pdf,
+    )

@@ -12,12 +12,9 @@ from hypothesis import strategies as st
 
 from services.kernel.validation import violations_of
 from services.usage.convert.dates import to_date
+from services.usage.convert.ordinary import ordinary_event, remember_valid
 from services.usage.convert.usage import EVENTS_MAX, to_event, to_inbox
-from services.usage.convert.validity import (
-    is_plainly_valid,
-    remember_valid,
-    semantic_violations,
-)
+from services.usage.convert.validity import semantic_violations
 from services.usage.domain.question import InvalidInstant
 from services.usage.errors import BatchSize
 
@@ -164,15 +161,15 @@ def problems_of(event: UsageEvent) -> list[tuple[str, str]]:
     """Returns what is wrong by the full rules; remembers the attributes where nothing is."""
     found = [*violations_of(event), *semantic_violations(event)]
     if not found:
-        remember_valid(to_event(event).attributes)
+        remember_valid(to_event(event))
     return found
 
 
 def is_quickly_accepted(event: UsageEvent) -> bool:
-    try:
-        return is_plainly_valid(event, to_event(event))
-    except (ArithmeticError, ValueError, OSError, IndexError):
-        return False
+    found = ordinary_event(event)
+    if found is not None:
+        assert found == to_event(event)
+    return found is not None
 
 
 @settings(max_examples=400)

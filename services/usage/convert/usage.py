@@ -11,17 +11,13 @@ from finops.usage.v1 import usage_model_pb2, usage_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.kernel.validation import violations_of
-from services.usage.convert.validity import (
-    is_plainly_valid,
-    remember_valid,
-    semantic_violations,
-)
-from services.usage.domain.event import Attributes, Costs, Outcome, UsageEvent
+from services.usage.convert.ordinary import OUTCOMES, ordinary_event, remember_valid
+from services.usage.convert.validity import semantic_violations
+from services.usage.domain.event import Attributes, Costs, UsageEvent
 from services.usage.domain.recording import Problem, Receipt, Verdict
 from services.usage.errors import BatchSize
 
 EVENTS_MAX = 10_000  # one request; the contract's bound
-_OUTCOMES = (Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.FAILED, Outcome.PENDING)
 
 
 class Inbox(NamedTuple):
@@ -42,18 +38,14 @@ def to_inbox(messages: Sequence[usage_model_pb2.UsageEvent], tenant_id: str) -> 
     by_tenant: dict[str, tuple[list[int], list[UsageEvent]]] = {}
     problems: list[Problem] = []
     for index, message in enumerate(messages):
-        try:
-            event = to_event(message)
-            is_valid = is_plainly_valid(message, event)
-        except (ArithmeticError, ValueError, OSError, IndexError):
-            is_valid = False
-        if not is_valid:
+        event = ordinary_event(message)
+        if event is None:
             violations = violations_of(message) or semantic_violations(message)
             if violations:
                 problems.extend(Problem(index, field, text) for field, text in violations)
                 continue
             event = to_event(message)
-            remember_valid(event.attributes)
+            remember_valid(event)
         positions, events = by_tenant.setdefault(message.tenant_id or tenant_id, ([], []))
         positions.append(index)
         events.append(event)
@@ -91,7 +83,7 @@ def to_event(message: usage_model_pb2.UsageEvent) -> UsageEvent:
         Decimal(message.quantity),
         tuple((item.meter, Decimal(item.quantity)) for item in components) if components else (),
         cost,
-        _OUTCOMES[message.outcome],
+        OUTCOMES[message.outcome],
         message.error_code,
         message.retries,
         message.latency_ms if message.HasField("latency_ms") else None,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.kernel.period import Granularity, floor, zone
@@ -22,6 +23,7 @@ from services.usage.domain.price import (
 )
 from services.usage.domain.rate_plan import MeterRate, RatePlan
 
+PATTERNS_KEPT = 10_000  # every meter of a model has the model's pattern
 _ONE = Decimal(1)
 _EXACT_RESOURCE = 1 << 20  # above the number of characters any pattern can have
 
@@ -65,6 +67,11 @@ class _Pattern(NamedTuple):
     entries: tuple[_Entry, ...]
 
 
+@lru_cache(maxsize=PATTERNS_KEPT)
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern))
+
+
 class _Group:
     """The prices of one resource type and meter."""
 
@@ -81,7 +88,7 @@ class _Group:
         self._masks = {tuple(bool(text) for text in match) for match in exact}
         self._patterns: dict[str, list[_Pattern]] = {}
         for match, found in patterns.items():
-            regex = re.compile(fnmatch.translate(match.resource_id))
+            regex = _regex(match.resource_id)
             literal = len(re.sub(r"[*?]", "", re.sub(r"\[.[^]]*\]", "c", match.resource_id)))
             pattern = _Pattern(match, regex, _rank(match, resource=literal), tuple(found))
             self._patterns.setdefault(match.provider, []).append(pattern)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from services.kernel.database import Transaction
 from services.kernel.errors import Error
 from services.kernel.money import format_decimal
-from services.usage.domain.event import Costs, UsageEvent
+from services.usage.domain.event import Costs, Outcome, UsageEvent
 from services.usage.domain.rating import Rating, metered_quantities, rate
 from services.usage.domain.recording import Problem, Receipt, Verdict, payload_digest
 from services.usage.domain.stateful_meter import MeterMonth, StatefulMeter
@@ -90,34 +90,36 @@ class Batch:
         return found
 
     def row(self, position: int, costs: Costs, *, is_unpriced: bool) -> EventRow:
-        """Builds the stored form of one event."""
+        """Builds the stored form of one event. What has its column's default is left out."""
         event = self.events[position]
         resolution = self._resolutions[position]
-        start_at, end_at = event.start_at, event.end_at
-        billed = costs.billed
+        source, event_id, start_at, end_at = event[:4]
+        billed, effective, listed, contracted = costs
+        billed_text = str(billed)
+        components = _components_text(event, resolution) if event.components else None
         values = (
-            event.source,
-            event.event_id,
+            source,
+            event_id,
             position,
-            payload_digest(event, resolution.digest),
+            payload_digest(event, resolution.digest, components),
             start_at,
             None if end_at is start_at or end_at == start_at else end_at,
             self.context.hours.hour_of(start_at),
             resolution.dimension_id,
             str(event.quantity),
-            str(billed),
-            _unless_equal(costs.effective, billed),
-            _unless_equal(costs.list, billed),
-            _unless_equal(costs.contracted, billed),
+            billed_text,
+            None if effective is billed or effective == billed else str(effective),
+            None if listed is billed or listed == billed else str(listed),
+            None if contracted is billed or contracted == billed else str(contracted),
             resolution.rate_plan_id,
-            event.outcome,
-            event.retries,
+            None if event.outcome is Outcome.SUCCEEDED else int(event.outcome),
+            event.retries or None,
             event.latency_ms,
             event.error_code or None,
             event.utilization,
             None if event.capacity is None else str(event.capacity),
-            _components_text(event, resolution) if event.components else None,
-            is_unpriced,
+            components,
+            is_unpriced or None,
         )
         # Through the class's own constructor this takes twice as long, once an event.
         return tuple.__new__(EventRow, values)
@@ -128,10 +130,6 @@ class Batch:
         for problem in self._problems:
             verdicts[problem.position] = Verdict.INVALID
         return Receipt(verdicts, list(self._problems))
-
-
-def _unless_equal(cost: Decimal, billed: Decimal) -> str | None:
-    return None if cost is billed or cost == billed else str(cost)
 
 
 def _components_text(event: UsageEvent, resolution: Resolution) -> str:

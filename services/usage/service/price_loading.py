@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -46,6 +49,13 @@ class LoadedPrices(NamedTuple):
     skipped: tuple[str, ...]
 
 
+async def _in_own_process(load: Callable[[datetime], Catalogue], now: datetime) -> Catalogue:
+    """Loads in a process that ends afterwards: the package takes 60 MB, once, for ever."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return await asyncio.get_running_loop().run_in_executor(pool, load, now)
+
+
 class PriceLoading:
     """The use cases of loading catalogues."""
 
@@ -77,7 +87,7 @@ class PriceLoading:
         if await self._is_seeded():
             return False
         now = self._clock.now()
-        catalogue = await asyncio.to_thread(genai.load, now)
+        catalogue = await _in_own_process(genai.load, now)
         async with self._database.system_transaction() as tx:
             await tx.driver.execute(_LOCK)
             book = PriceBook(genai.BOOK_ID, display_name="Public prices", created_at=now)

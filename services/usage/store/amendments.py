@@ -8,6 +8,7 @@ from typing import NamedTuple
 from services.kernel.database import Transaction
 from services.usage.store.events import EventRow
 
+_SUCCEEDED = 1
 _LOCK = """
 SELECT revision, is_voided FROM usage.event_identity
 WHERE tenant_id = $1 AND source = $2 AND event_id = $3 FOR UPDATE
@@ -94,14 +95,14 @@ async def add_row(
         row.list,
         row.contracted,
         row.rate_plan_id,
-        row.outcome,
-        row.retries,
+        row.outcome or _SUCCEEDED,
+        row.retries or 0,
         row.latency_ms,
         row.error_code,
         row.utilization,
         row.capacity,
         row.components,
-        row.is_unpriced,
+        bool(row.is_unpriced),
         revision,
         weight,
         amend_reason,

@@ -26,6 +26,7 @@ from services.budget.service.estimating import Estimates
 from services.budget.service.filling import Filling
 from services.budget.service.increases import Increases
 from services.budget.service.periods import Periods
+from services.budget.service.reconciling import Reconciler
 from services.budget.service.spend_ledger import SpendLedger
 from services.budget.service.spend_lists import SpendLists
 from services.budget.service.spending import Spending
@@ -98,7 +99,15 @@ def build(
     )
     budget = budget_servicer(base, usage, settings)
     audit = AuditServicer(log=AuditLog(database, tokens=base.tokens))
-    ledger = ledger_servicer(base)
+    reconciler = Reconciler(
+        database,
+        usage=reader,
+        periods=periods,
+        feed=feed,
+        tokens=base.tokens,
+        clock=clock,
+    )
+    ledger = ledger_servicer(base, reconciler)
     return BudgetService(
         servicers=[
             partial(budget_service_pb2_grpc.add_BudgetServiceServicer_to_server, budget),
@@ -115,6 +124,8 @@ def build(
             *workers(
                 database,
                 turns=PeriodTurns(database, base.periods, clock=clock),
+                reconciler=reconciler,
+                clock=clock,
                 feed=feed,
                 feed_retention=timedelta(days=settings.feed_retention_days),
             ),
@@ -161,7 +172,7 @@ def budget_servicer(
     )
 
 
-def ledger_servicer(base: Foundation) -> LedgerServicer:
+def ledger_servicer(base: Foundation, reconciler: Reconciler) -> LedgerServicer:
     """Makes what serves limits, periods and movements."""
     increases = Increases(
         base.database,
@@ -171,8 +182,12 @@ def ledger_servicer(base: Foundation) -> LedgerServicer:
         tokens=base.tokens,
         clock=base.clock,
     )
-    # The stubs of gRPC call every method abstract.
-    return LedgerServicer(increases=increases)  # type: ignore[abstract]
+    return LedgerServicer(
+        increases=increases,
+        lists=SpendLists(base.database, tokens=base.tokens),
+        reconciler=reconciler,
+        directories=base.directories,
+    )
 
 
 async def serve(settings: BudgetSettings, *, clock: Clock | None = None) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from services.budget.service import reconciling
 from services.budget.service.cost_ledger import CostLedger, Pages
-from services.budget.service.expiring import ExpiringHolds
+from services.budget.service.expiring import ExpiringHolds, trim_ledger
 from services.budget.service.filling import COST_CONSUMER
+from services.budget.service.reconciling import Reconciler
 from services.budget.service.spending import Spending
 from services.budget.service.turning import PeriodTurns
 from services.budget.store.changes import BudgetFeed
+from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.feed_consumer import FeedConsumer
 from services.kernel.idempotency import trim_answers
@@ -35,15 +38,27 @@ def ledger_workers(
 
 
 def workers(
-    database: Database, *, turns: PeriodTurns, feed: BudgetFeed, feed_retention: timedelta
+    database: Database,
+    *,
+    turns: PeriodTurns,
+    reconciler: Reconciler,
+    feed: BudgetFeed,
+    feed_retention: timedelta,
+    clock: Clock,
 ) -> Sequence[Worker]:
     """Returns what runs beside the calls: turns of periods, queued jobs, those of the calendar."""
 
     async def trim(_: Job) -> None:
         await feed.trim(older_than=feed_retention)
         await trim_answers(database)
+        await trim_ledger(database, clock.now())
 
     jobs = JobWorker(database, service=SERVICE)
     jobs.handle(TRIM_JOB, trim, concurrency=1)
+    jobs.handle(reconciling.JOB, reconciler.run, concurrency=2)
+    jobs.handle(reconciling.NIGHTLY_JOB, reconciler.run_nightly, concurrency=1)
+    jobs.handle(reconciling.ALLOCATED_JOB, reconciler.count_allocated, concurrency=1)
+    jobs.every("45 2 * * *", reconciling.NIGHTLY_JOB)
+    jobs.every("* * * * *", reconciling.ALLOCATED_JOB)
     jobs.every("40 * * * *", TRIM_JOB)
     return [Loop("period turns", turns.run), jobs]

@@ -8,9 +8,13 @@ import grpc
 from finops.budget.v1 import ledger_service_pb2 as messages
 from finops.budget.v1 import ledger_service_pb2_grpc
 
+from services.budget.api.movements import MovementMethods
 from services.budget.api.tenant import as_tenant
 from services.budget.convert import periods as convert
+from services.budget.service.directories import Directories
 from services.budget.service.increases import Increases
+from services.budget.service.reconciling import Reconciler
+from services.budget.service.spend_lists import SpendLists
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -71,9 +75,19 @@ class LimitMethods:
         )
 
 
-class LedgerServicer(LimitMethods, ledger_service_pb2_grpc.LedgerServiceServicer):
+class LedgerServicer(LimitMethods, MovementMethods, ledger_service_pb2_grpc.LedgerServiceServicer):
     """Serves LedgerService."""
 
-    def __init__(self, *, increases: Increases) -> None:
+    def __init__(
+        self,
+        *,
+        increases: Increases,
+        lists: SpendLists,
+        reconciler: Reconciler,
+        directories: Directories,
+    ) -> None:
         """Takes the use cases."""
         self._increases = increases
+        self._lists = lists
+        self._reconciler = reconciler
+        self._directories = directories

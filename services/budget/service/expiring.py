@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Final
 
 import structlog
 
 from services.budget.service.spending import Spending
+from services.budget.store import cost_history, counted
+from services.kernel.database import Database
 from services.kernel.errors import Error
 
 INTERVAL_SECONDS: Final = 1.0  # an authorization that comes earlier gives them back by itself
@@ -32,3 +35,10 @@ class ExpiringHolds:
             except Error as error:
                 log.warning("expiry failed", reason=error.reason, message=error.message)
             await asyncio.sleep(INTERVAL_SECONDS)
+
+
+async def trim_ledger(database: Database, now: datetime) -> None:
+    """Deletes what no estimate and no look-up needs any more."""
+    async with database.system_transaction() as tx:
+        await cost_history.trim(tx, now.date())
+        await counted.trim(tx, now)

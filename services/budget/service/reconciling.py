@@ -1,0 +1,341 @@
+"""Compares ledgers with the usage service, each budget and period, and repairs what differs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from services.budget.domain.budget import Budget
+from services.budget.domain.change import ChangeKind
+from services.budget.domain.ledger_entry import LedgerEntryKind, Movement
+from services.budget.domain.reconciliation import (
+    BudgetDrift,
+    Reconciliation,
+    ReconciliationState,
+    ReconciliationTrigger,
+)
+from services.budget.domain.spend_errors import ReconciliationNotFound
+from services.budget.errors import BudgetNotFound
+from services.budget.service.filling import COST_CONSUMER
+from services.budget.service.periods import Periods, change_of_period
+from services.budget.service.usage import SpendAnswer, UsageReader
+from services.budget.store import accounts, budgets, reconciliations
+from services.budget.store.accounts import AccountKey
+from services.budget.store.changes import BudgetFeed
+from services.budget.store.periods import lock_counted
+from services.kernel import audit
+from services.kernel.clock import Clock
+from services.kernel.database import Database, Transaction
+from services.kernel.errors import Error
+from services.kernel.ids import new_id
+from services.kernel.jobs import Job, enqueue
+from services.kernel.money import EXACT
+from services.kernel.pagination import Page, PageRequest, PageTokens
+from services.kernel.period import Period
+
+JOB: Final = "reconcile_budgets"
+NIGHTLY_JOB: Final = "reconcile_nightly"
+ALLOCATED_JOB: Final = "count_allocated"
+ACTOR: Final = "service:budget"
+PERIODS_DEFAULT: Final = 2  # the running one and the one before, which late usage still changes
+ATTEMPTS: Final = 10  # comparisons while usage arrives
+PAUSE_SECONDS: Final = 0.2  # in which the feed's consumer comes as far as the answer
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciliationWish:
+    """What a caller wants compared. budget_ids: none for all. start_at, end_at: None by default."""
+
+    tenant_id: str
+    budget_ids: tuple[str, ...]
+    start_at: datetime | None
+    end_at: datetime | None
+    is_repairing: bool
+    author: str
+
+
+class Reconciler:
+    """The use cases of reconciliation, and the job that does the work."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        usage: UsageReader,
+        periods: Periods,
+        feed: BudgetFeed,
+        tokens: PageTokens,
+        clock: Clock,
+    ) -> None:
+        """usage: whose answer is the truth."""
+        self._database = database
+        self._usage = usage
+        self._periods = periods
+        self._feed = feed
+        self._tokens = tokens
+        self._clock = clock
+
+    async def reconcile_budgets(self, wish: ReconciliationWish) -> Reconciliation:
+        """Queues a comparison. Raises BudgetNotFound."""
+        async with self._database.transaction(wish.tenant_id) as tx:
+            known = await budgets.find_budgets(tx, wish.tenant_id, wish.budget_ids)
+            for budget_id in wish.budget_ids:
+                if budget_id not in known:
+                    raise BudgetNotFound(budget_id=budget_id)
+            one = await self._queued(tx, wish, ReconciliationTrigger.REQUEST)
+            await audit.append(
+                tx,
+                action="budget_reconciliation.start",
+                resource=f"budget-reconciliations/{one.reconciliation_id}",
+                after={"repair": one.is_repairing, "budget_ids": list(one.budget_ids)},
+            )
+        return one
+
+    async def get_budget_reconciliation(
+        self, tenant_id: str, reconciliation_id: str
+    ) -> Reconciliation:
+        """Returns one reconciliation. Raises ReconciliationNotFound."""
+        async with self._database.read(tenant_id) as tx:
+            found = await reconciliations.find(tx, tenant_id, reconciliation_id)
+        if found is None:
+            raise ReconciliationNotFound(reconciliation_id=reconciliation_id)
+        return found
+
+    async def list_budget_reconciliations(self, page: PageRequest) -> Page[Reconciliation]:
+        """Returns a page of reconciliations."""
+        async with self._database.read(page.tenant_id) as tx:
+            return await reconciliations.list_reconciliations(tx, page, self._tokens)
+
+    async def list_budget_drifts(
+        self, page: PageRequest, reconciliation_id: str
+    ) -> Page[BudgetDrift]:
+        """Returns a page of what a reconciliation found. Raises ReconciliationNotFound."""
+        await self.get_budget_reconciliation(page.tenant_id, reconciliation_id)
+        async with self._database.read(page.tenant_id) as tx:
+            return await reconciliations.list_drifts(tx, page, self._tokens, reconciliation_id)
+
+    async def run_nightly(self, _: Job) -> None:
+        """Queues a repairing comparison of every tenant."""
+        async with self._database.system_transaction() as tx:
+            for tenant_id in await reconciliations.tenants_with_budgets(tx):
+                wish = ReconciliationWish(
+                    tenant_id, (), None, None, is_repairing=True, author=ACTOR
+                )
+                await self._queued(tx, wish, ReconciliationTrigger.SCHEDULE)
+
+    async def count_allocated(self, _: Job) -> None:
+        """Brings budgets that count allocated cost up to what the usage service says."""
+        async with self._database.system_transaction() as tx:
+            wanted = await reconciliations.allocated_budgets(tx)
+        for tenant_id, budget_id in wanted:
+            async with self._database.system_transaction() as tx:
+                budget = await budgets.find_budget(tx, tenant_id, budget_id)
+            now = self._clock.now()
+            period = None if budget is None else budget.period_at(now)
+            if budget is not None and period is not None:
+                await self._compare(budget, period, LedgerEntryKind.CORRECTION, "")
+
+    async def run(self, job: Job) -> None:
+        """Does a queued comparison; again from its beginning after a crash, which is harmless."""
+        order = json.loads(job.payload)
+        tenant_id: str = order["tenant_id"]
+        async with self._database.system_transaction() as tx:
+            one = await reconciliations.find(tx, tenant_id, order["reconciliation_id"])
+        if one is None or one.state in (ReconciliationState.SUCCEEDED, ReconciliationState.FAILED):
+            return
+        try:
+            one = await self._done(one)
+        except Error as error:
+            now = self._clock.now()
+            one = replace(one, state=ReconciliationState.FAILED, error=error.message, ended_at=now)
+        await self._save(one)
+        log.info("reconciled", tenant=tenant_id, drifts=one.drift_count, error=one.error)
+
+    async def _done(self, one: Reconciliation) -> Reconciliation:
+        wanted = await self._wanted(one)
+        one = replace(one, state=ReconciliationState.RUNNING, total_units=len(wanted))
+        await self._save(one)
+        kind = LedgerEntryKind.REPAIR if one.is_repairing else None
+        for budget, period in wanted:
+            drift = await self._compare(budget, period, kind, one.reconciliation_id)
+            one = replace(
+                one,
+                done_units=one.done_units + 1,
+                drift_count=one.drift_count + (drift is not None),
+                repaired_count=one.repaired_count + (drift is not None and drift.is_repaired),
+            )
+            await self._save(one)
+        return replace(one, state=ReconciliationState.SUCCEEDED, ended_at=self._clock.now())
+
+    async def _wanted(self, one: Reconciliation) -> list[tuple[Budget, Period]]:
+        """Returns the periods to compare: whole ones, by default the running and the last one."""
+        async with self._database.system_transaction() as tx:
+            found = (
+                list((await budgets.find_budgets(tx, one.tenant_id, one.budget_ids)).values())
+                if one.budget_ids
+                else await budgets.live_budgets(tx, one.tenant_id)
+            )
+        wanted = []
+        for budget in found:
+            current = budget.period_at(min(one.end_at, self._clock.now()))
+            count = 0
+            while current is not None and not _is_before(current, one.start_at, count):
+                wanted.append((budget, current))
+                current = budget.preceding(current)
+                count += 1
+        return wanted
+
+    async def _compare(
+        self,
+        budget: Budget,
+        period: Period,
+        kind: LedgerEntryKind | None,
+        reconciliation_id: str,
+    ) -> BudgetDrift | None:
+        """Compares one period; corrects it by an entry of the kind, where there is one.
+
+        Comparable are an answer and a ledger that count the same changes; while usage arrives they
+        are asked again, and what cannot be compared is told and never repaired.
+        """
+        terms = budget.terms_of(period, self._clock.now())
+        for attempt in range(1, ATTEMPTS + 1):
+            answer = await self._usage.spend(budget.tenant_id, terms, period)
+            async with self._database.system_transaction() as tx:
+                counted = await lock_counted(tx, budget.tenant_id, COST_CONSUMER)
+                compared = await reconciliations.lock_compared(
+                    tx, budget.tenant_id, budget.budget_id, period
+                )
+                if compared is None:
+                    return None
+                is_comparable = max(counted, compared.row.filled_sequence) == answer.sequence
+                if is_comparable or attempt == ATTEMPTS:
+                    cause = _cause(answer, compared, is_comparable=is_comparable)
+                    return await self._judge(
+                        tx,
+                        budget,
+                        _drift(budget, compared, answer, cause),
+                        unpriced_change=_unpriced_change(compared, answer),
+                        kind=kind if is_comparable else None,
+                        reconciliation_id=reconciliation_id,
+                    )
+            await asyncio.sleep(PAUSE_SECONDS)
+        raise ValueError("at least one attempt")
+
+    async def _judge(
+        self,
+        tx: Transaction,
+        budget: Budget,
+        drift: BudgetDrift,
+        *,
+        unpriced_change: int,
+        kind: LedgerEntryKind | None,
+        reconciliation_id: str,
+    ) -> BudgetDrift | None:
+        if not drift.difference and not (kind and unpriced_change):
+            return None
+        if kind is not None:
+            drift = replace(drift, is_repaired=True)
+            await self._repair(tx, budget, drift, kind, unpriced_change)
+        if reconciliation_id:
+            drift = await reconciliations.add_drift(tx, budget.tenant_id, reconciliation_id, drift)
+        return drift
+
+    async def _repair(
+        self,
+        tx: Transaction,
+        budget: Budget,
+        drift: BudgetDrift,
+        kind: LedgerEntryKind,
+        unpriced_change: int,
+    ) -> None:
+        now = self._clock.now()
+        movement = Movement(
+            budget.tenant_id,
+            budget.budget_id,
+            drift.period.start,
+            kind,
+            drift.currency_code,
+            spent_change=EXACT.minus(drift.difference),
+            unpriced_change=unpriced_change,
+        )
+        moved = await accounts.move(tx, [movement], now)
+        row = moved[AccountKey(*movement[:3])]
+        fact = change_of_period(row, ChangeKind.RECONCILED, now)
+        await self._feed.append(tx, [fact], tenant_id=budget.tenant_id)
+        await self._periods.carry(tx, budget, row)
+        if kind is LedgerEntryKind.REPAIR:
+            await audit.append(
+                tx,
+                action="budget.repair",
+                resource=f"budgets/{budget.budget_id}",
+                before={"period_start": drift.period.start, "spent": drift.ledger_spent},
+                after={"period_start": drift.period.start, "spent": drift.usage_spent},
+                tenant_id=budget.tenant_id,
+                actor=ACTOR,
+            )
+
+    async def _queued(
+        self, tx: Transaction, wish: ReconciliationWish, trigger: ReconciliationTrigger
+    ) -> Reconciliation:
+        now = self._clock.now()
+        one = Reconciliation(
+            tenant_id=wish.tenant_id,
+            reconciliation_id=new_id(),
+            state=ReconciliationState.PENDING,
+            trigger=trigger,
+            is_repairing=wish.is_repairing,
+            budget_ids=wish.budget_ids,
+            start_at=wish.start_at,
+            end_at=wish.end_at or now,
+            author=wish.author,
+            created_at=now,
+            updated_at=now,
+        )
+        await reconciliations.add(tx, one)
+        payload = {"tenant_id": one.tenant_id, "reconciliation_id": one.reconciliation_id}
+        await enqueue(tx, JOB, json.dumps(payload).encode(), tenant_id=one.tenant_id)
+        return one
+
+    async def _save(self, one: Reconciliation) -> None:
+        async with self._database.system_transaction() as tx:
+            await reconciliations.save(tx, replace(one, updated_at=self._clock.now()))
+
+
+def _drift(
+    budget: Budget, compared: reconciliations.ComparedRow, answer: SpendAnswer, cause: str
+) -> BudgetDrift:
+    row = compared.row
+    return BudgetDrift(
+        budget_id=budget.budget_id,
+        period=row.period,
+        currency_code=row.currency_code,
+        ledger_spent=EXACT.subtract(row.totals.spent, compared.settled),
+        usage_spent=answer.cost,
+        cause=cause,
+    )
+
+
+def _unpriced_change(compared: reconciliations.ComparedRow, answer: SpendAnswer) -> int:
+    return answer.unpriced_events - compared.row.totals.unpriced_events
+
+
+def _is_before(period: Period, start_at: datetime | None, count: int) -> bool:
+    """Tells whether a period is earlier than what is compared. count: later ones that are."""
+    return count >= PERIODS_DEFAULT if start_at is None else period.end <= start_at
+
+
+def _cause(
+    answer: SpendAnswer, compared: reconciliations.ComparedRow, *, is_comparable: bool
+) -> str:
+    if not is_comparable:
+        return "Usage was arriving during the comparison; compare again."
+    if answer.unpriced_events or compared.row.totals.unpriced_events:
+        return "Some usage has no price or no exchange rate yet."
+    return "The ledger does not hold what the usage service has stored."

@@ -1,0 +1,168 @@
+"""What usage costs arrives in budgets by the feed: once, in its own period, never beside a hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from finops.budget.v1 import ledger_model_pb2, ledger_service_pb2
+
+from services.budget.bootstrap import BudgetService
+from services.kernel.clock import ManualClock
+from services.kernel.database import Database
+from services.kernel.workers import Workers
+from tests.budget.conftest import NOW, Caller
+from tests.budget.test_spend import authorize, make_budget, settle
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+async def working(built: BudgetService) -> AsyncIterator[None]:
+    """Lets the service's workers run."""
+    workers = Workers(built.workers)
+    workers.start()
+    yield
+    await workers.stop(5)
+
+
+async def spent(caller: Caller) -> tuple[Decimal, Decimal]:
+    """Returns (spent, held) of the only budget."""
+    trial = await authorize(caller, "0", validate_only=True)
+    (check,) = trial.decision.checks
+    return Decimal(check.spent.amount), Decimal(check.held.amount)
+
+
+async def become(caller: Caller, expected: tuple[str, str]) -> None:
+    wanted = tuple(map(Decimal, expected))
+
+    async def is_so() -> bool:
+        return await spent(caller) == wanted
+
+    with suppress(TimeoutError):
+        await eventually(is_so, seconds=10)
+    assert await spent(caller) == wanted
+
+
+@pytest.mark.usefixtures("working")
+async def test_usage_counts_once_in_the_period_of_its_own_time(caller: Caller) -> None:
+    await caller.record("7")
+    budget_id = await make_budget(caller, "100")
+    before = await spent(caller)
+
+    await caller.record("3")
+    await caller.record("50", NOW - timedelta(days=60))
+    await become(caller, ("10", "0"))
+
+    assert before == (7, 0)
+    entries = await caller.ledger.ListLedgerEntries(
+        ledger_service_pb2.ListLedgerEntriesRequest(budget_id=budget_id)
+    )
+    assert [entry.spent_change.amount for entry in entries.entries] == ["3"]
+
+
+@pytest.mark.usefixtures("working")
+async def test_usage_that_names_its_authorization_replaces_the_settlement(caller: Caller) -> None:
+    await make_budget(caller, "100")
+    held = await authorize(caller, "30")
+    await settle(caller, held.authorization_id, "12")
+    assert await spent(caller) == (12, 0)
+
+    await caller.record("12.5", tags={"finops_authorization_id": held.authorization_id})
+
+    await become(caller, ("12.5", "0"))
+
+
+@pytest.mark.usefixtures("working")
+async def test_usage_that_names_its_authorization_settles_the_hold_by_itself(
+    caller: Caller,
+) -> None:
+    await make_budget(caller, "100")
+    held = await authorize(caller, "30")
+
+    await caller.record("12.5", tags={"finops_authorization_id": held.authorization_id})
+    await become(caller, ("12.5", "0"))
+    late = await settle(caller, held.authorization_id, "13")
+
+    assert late.settled.amount == "12.5"
+    assert await spent(caller) == (Decimal("12.5"), 0)
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_hold_that_runs_out_is_given_back_and_a_late_settlement_still_counts(
+    caller: Caller, clock: ManualClock
+) -> None:
+    await make_budget(caller, "100")
+    held = await authorize(caller, "90")
+
+    clock.advance(timedelta(minutes=16))
+    other = await authorize(caller, "60")
+    settled = await settle(caller, held.authorization_id, "95")
+
+    assert settled.settled_late
+    assert settled.excess.amount == "5"
+    assert await spent(caller) == (95, 60)
+    assert other.authorization_id
+
+
+async def reconciled(caller: Caller, *, repair: bool) -> ledger_model_pb2.BudgetReconciliation:
+    """Starts a comparison and returns it once it is done."""
+    started = await caller.ledger.ReconcileBudgets(
+        ledger_service_pb2.ReconcileBudgetsRequest(repair=repair)
+    )
+    request = ledger_service_pb2.GetBudgetReconciliationRequest(
+        reconciliation_id=started.budget_reconciliation.reconciliation_id
+    )
+
+    async def done() -> ledger_model_pb2.BudgetReconciliation | None:
+        found = (await caller.ledger.GetBudgetReconciliation(request)).budget_reconciliation
+        return found if found.HasField("end_time") else None
+
+    found = await eventually(done)
+    assert found is not None
+    return found
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_reconciliation_reports_drift_and_repairs_it_with_an_audited_entry(
+    caller: Caller, budget_database: Database
+) -> None:
+    budget_id = await make_budget(caller, "100")
+    held = await authorize(caller, "5")
+    await settle(caller, held.authorization_id, "4")
+    await caller.record("9")
+    await become(caller, ("13", "0"))
+    async with budget_database.system_transaction() as tx:
+        await tx.driver.execute(
+            "UPDATE budget.budget_period SET spent = spent + 1.5 WHERE budget_id = $1", budget_id
+        )
+
+    reported = await reconciled(caller, repair=False)
+    repaired = await reconciled(caller, repair=True)
+    again = await reconciled(caller, repair=True)
+
+    assert (reported.drift_count, reported.repaired_count) == (1, 0)
+    assert (repaired.drift_count, repaired.repaired_count) == (1, 1)
+    assert again.drift_count == 0
+    await become(caller, ("13", "0"))
+    drifts = await caller.ledger.ListBudgetDrifts(
+        ledger_service_pb2.ListBudgetDriftsRequest(reconciliation_id=repaired.reconciliation_id)
+    )
+    (drift,) = drifts.drifts
+    assert (drift.ledger_spent.amount, drift.usage_spent.amount) == ("10.5", "9")
+    assert drift.difference.amount == "1.5"
+    entries = await caller.ledger.ListLedgerEntries(
+        ledger_service_pb2.ListLedgerEntriesRequest(budget_id=budget_id, filter="kind = REPAIR")
+    )
+    assert [entry.entry_id for entry in entries.entries] == [drift.ledger_entry_id]
+    listed = await caller.ledger.ListBudgetReconciliations(
+        ledger_service_pb2.ListBudgetReconciliationsRequest(filter="drift_count > 0")
+    )
+    assert len(listed.reconciliations) == 2
+    async with budget_database.read(caller.tenant_id) as tx:
+        actions = await tx.driver.fetch(
+            "SELECT action FROM audit_entry WHERE actor LIKE 'service%'"
+        )
+    assert [row["action"] for row in actions] == ["budget.repair"]

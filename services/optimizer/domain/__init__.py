@@ -1,0 +1,1 @@
+"""What the optimizer knows: detectors, portfolios, counterfactuals and the life of advice; pure."""

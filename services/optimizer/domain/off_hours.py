@@ -1,0 +1,160 @@
+"""Detector `shutdown`: machines that run nights and weekends for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from services.optimizer.domain.finding import (
+    Effort,
+    Evidence,
+    Finding,
+    Kind,
+    Risk,
+    amount_text,
+    estimate,
+    part_of,
+    parts_of,
+    scope_of,
+    text_of,
+)
+from services.optimizer.domain.rightsizing import use_of
+from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
+from services.optimizer.domain.spread import cost_spread, hourly
+from services.optimizer.domain.statistics import (
+    HOURS_OF_WEEK,
+    Measure,
+    Resource,
+    Statistics,
+    UtilizationSamples,
+)
+
+PROFILE = DetectorProfile(
+    detector_id="shutdown",
+    kinds=(Kind.SHUTDOWN,),
+    description="Finds machines of development, test and batch work whose use ends at night and on "
+    "weekends while their cost goes on.",
+    history_days=14,
+)
+QUIET_RATIO = 0.05  # use below is nobody's work
+QUIET_HOURS_MIN = 40  # of the 168: less is not worth a schedule
+RUN_HOURS_MIN = 4  # in a row, or starting and stopping eats what it saves
+PRODUCTION = frozenset({"prod", "production", "live"})
+SAMPLES_OF_HOUR_MIN = 2
+DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def find(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding]:
+    """Yields one piece of advice for each machine that could be off for a part of each week."""
+    for resource in statistics.resources:
+        if settings.excludes(resource.resource_id) or _is_production(resource):
+            continue
+        samples = resource.utilization.get("cpu") or resource.utilization.get("gpu")
+        use = use_of(resource)
+        if samples is None or not use or next(iter(use.values())).days < settings.history_days_min:
+            continue
+        off = quiet_hours(statistics, samples)
+        if QUIET_HOURS_MIN <= len(off) < HOURS_OF_WEEK:
+            found = _finding(statistics, resource, off)
+            if found.saving.expected > 0:
+                yield found
+
+
+def _is_production(resource: Resource) -> bool:
+    environment = resource.subject.tag("environment") or resource.subject.tag("env")
+    return environment.lower() in PRODUCTION
+
+
+def quiet_hours(statistics: Statistics, samples: UtilizationSamples) -> Sequence[int]:
+    """Returns the hours of the week in which no sample shows work, in runs worth a stop.
+
+    An hour is quiet when the 95th percentile of its samples is below QUIET_RATIO.
+    """
+    known = ~np.isnan(samples.ratios)
+    index = np.minimum(samples.hours[known].astype(np.int64), statistics.hour_count - 1)
+    hours = statistics.local_hours[index]
+    ratios = samples.ratios[known]
+    quiet = np.zeros(HOURS_OF_WEEK, dtype=bool)
+    for hour in range(HOURS_OF_WEEK):
+        found = ratios[hours == hour]
+        quiet[hour] = found.size >= SAMPLES_OF_HOUR_MIN and np.percentile(found, 95) < QUIET_RATIO
+    return [hour for hour in range(HOURS_OF_WEEK) if quiet[hour] and _run(quiet, hour)]
+
+
+def _run(quiet: np.ndarray[tuple[int], np.dtype[np.bool_]], hour: int) -> bool:
+    """Tells whether an hour belongs to a long enough run; the week is a circle."""
+    length = 1
+    for step in (1, -1):
+        at = hour + step
+        while quiet[at % HOURS_OF_WEEK] and length < RUN_HOURS_MIN:
+            length += 1
+            at += step
+    return length >= RUN_HOURS_MIN
+
+
+def off_share(statistics: Statistics, resource: Resource, off: Sequence[int]) -> float:
+    """Returns the share of a resource's cost that falls into hours of the week."""
+    cost = hourly(resource.series, Measure.COST, statistics.hour_count)
+    total = float(cost.sum())
+    return float(cost[np.isin(statistics.local_hours, off)].sum()) / total if total > 0 else 0.0
+
+
+def window_text(hours: Sequence[int]) -> str:
+    """Returns hours of the week for people: `Mon 00-08, Sat 00-24`."""
+    pieces = []
+    for day in range(7):
+        today = sorted(hour % 24 for hour in hours if hour // 24 == day)
+        runs: list[list[int]] = []
+        for hour in today:
+            if runs and runs[-1][1] == hour:
+                runs[-1][1] = hour + 1
+            else:
+                runs.append([hour, hour + 1])
+        pieces += [f"{DAY_NAMES[day]} {start:02d}-{end:02d}" for start, end in runs]
+    return ", ".join(pieces)
+
+
+def _finding(statistics: Statistics, resource: Resource, off: Sequence[int]) -> Finding:
+    monthly_cost = statistics.monthly(resource.series)
+    share = off_share(statistics, resource, off)
+    saving = part_of(monthly_cost, share)
+    code = resource.subject.currency_code
+    name = resource.resource_id
+    return Finding(
+        kind=Kind.SHUTDOWN,
+        detector_id=PROFILE.detector_id,
+        key=name,
+        title=f"Switch {name} off when nobody works",
+        summary=f"In {len(off)} of the week's 168 hours {name} does nothing, and costs "
+        f"{amount_text(saving, code)} a month.",
+        scope=scope_of(resource.series),
+        currency_code=code,
+        saving=estimate(
+            saving, spread=cost_spread(statistics, resource.series), ceiling=monthly_cost
+        ),
+        parts=parts_of(statistics, resource.series),
+        confidence=Decimal("0.8"),
+        effort=Effort.LOW,
+        risk=Risk.LOW,
+        risk_note="Who works at an unusual hour has to start it.",
+        detail={
+            "scheduling": {
+                "current_window": "always",
+                "proposed_window": f"off {window_text(off)}",
+                "off_hours": list(off),
+                "movable_ratio": "0",
+                "delay_hours": "0",
+            }
+        },
+        evidence=[
+            Evidence("off_hours_cost", text_of(share * 100, 2), "percent", sample_count=len(off))
+        ],
+        steps=[
+            f"Give {name} a schedule that stops it {window_text(off)} ({statistics.tz.key}).",
+            "Tell its users how to start it out of hours.",
+        ],
+        verification_steps=["Its cost in those hours is zero in the weeks after."],
+        rollback_steps=["Remove the schedule."],
+    )

@@ -1,0 +1,273 @@
+"""Measures what completed recommendations really saved."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
+import structlog
+
+from services.kernel import audit
+from services.kernel.clock import Clock
+from services.kernel.database import Database, Transaction
+from services.kernel.feed import EncodedFeed
+from services.kernel.ids import new_id
+from services.kernel.jobs import Job, enqueue
+from services.kernel.money import EXACT
+from services.kernel.pagination import Page, PageRequest, PageTokens
+from services.kernel.period import Period
+from services.optimizer.domain.counterfactual import (
+    BEFORE_DAYS_MAX,
+    DayUse,
+    RealizedSaving,
+    measure,
+)
+from services.optimizer.domain.finding import Estimate, Kind
+from services.optimizer.domain.lifecycle import (
+    DONE,
+    Recommendation,
+    State,
+    StateChange,
+    Verdict,
+    state_after,
+    verdict_of,
+)
+from services.optimizer.domain.portfolio import ZERO
+from services.optimizer.domain.price_index import price_index
+from services.optimizer.domain.savings import Measurement
+from services.optimizer.domain.statistics import MONTH_DAYS
+from services.optimizer.errors import NotCompleted, RecommendationNotFound
+from services.optimizer.service.recommending import MEASURE_JOB
+from services.optimizer.service.tenants import TenantProfiles
+from services.optimizer.service.usage import UsageReader
+from services.optimizer.store import measurements, statistics
+from services.optimizer.store import recommendations as rows
+from services.optimizer.store.statistics import DayCost
+
+ACTOR = "system"
+AGAIN = timedelta(days=7)
+MEASURED_DAYS_MAX = 90  # a counterfactual of a quarter ago proves nothing any more
+# The change leaves the quantity alone, so the scope's own quantity tells its volume.
+_OWN_VOLUME = frozenset(
+    {
+        Kind.RIGHTSIZING,
+        Kind.MODEL_SUBSTITUTION,
+        Kind.COMMITMENT,
+        Kind.CACHING,
+        Kind.SCHEDULING,
+        Kind.REGION_MOVE,
+        Kind.VOLUME_PRICE,
+    }
+)
+log = structlog.get_logger(__name__)
+
+
+class Measuring:
+    """Compares what a scope costs with what it would have cost."""
+
+    def __init__(
+        self,
+        database: Database,
+        usage: UsageReader,
+        profiles: TenantProfiles,
+        *,
+        feed: EncodedFeed,
+        tokens: PageTokens,
+        clock: Clock,
+    ) -> None:
+        """usage: asked for prices, outside of transactions."""
+        self._database = database
+        self._usage = usage
+        self._profiles = profiles
+        self._feed = feed
+        self._tokens = tokens
+        self._clock = clock
+
+    async def verify_recommendation(self, tenant_id: str, recommendation_id: str) -> Measurement:
+        """Measures now. Raises RecommendationNotFound, NotCompleted."""
+        found = await self._measured(tenant_id, recommendation_id)
+        async with self._database.transaction(tenant_id) as tx:
+            await self._store(tx, tenant_id, found)
+            await audit.append(
+                tx,
+                action="recommendations.verify",
+                resource=f"recommendations/{recommendation_id}",
+                after={
+                    "verdict": found.verdict.name,
+                    "realized": found.saving.realized.expected,
+                },
+            )
+        return found
+
+    async def list_saving_measurements(
+        self, page: PageRequest, recommendation_id: str
+    ) -> Page[Measurement]:
+        """Returns a page of measurements. Raises RecommendationNotFound."""
+        async with self._database.read(page.tenant_id) as tx:
+            known = await rows.by_ids(tx, page.tenant_id, [recommendation_id])
+            if not known:
+                raise RecommendationNotFound(recommendation_id=recommendation_id)
+            return await measurements.list_page(tx, page, self._tokens, recommendation_id)
+
+    async def do(self, job: Job) -> None:
+        """Measures by schedule, and again a week later while the quarter after lasts."""
+        recommendation_id = job.payload.decode()
+        tenant_id = job.tenant_id or ""
+        try:
+            found = await self._measured(tenant_id, recommendation_id)
+        except (RecommendationNotFound, NotCompleted):
+            return  # it was reopened meanwhile; completing it again queues another job
+        async with self._database.transaction(tenant_id) as tx:
+            await self._store(tx, tenant_id, found)
+            if self._clock.now() - found.after.start < timedelta(days=MEASURED_DAYS_MAX):
+                await enqueue(
+                    tx,
+                    MEASURE_JOB,
+                    job.payload,
+                    delay=AGAIN,
+                    key=f"measure/{recommendation_id}/{found.measurement_id}",
+                )
+
+    async def _measured(self, tenant_id: str, recommendation_id: str) -> Measurement:
+        async with self._database.read(tenant_id) as tx:
+            known = (await rows.by_ids(tx, tenant_id, [recommendation_id])).get(recommendation_id)
+            if known is None:
+                raise RecommendationNotFound(recommendation_id=recommendation_id)
+            if known.state not in DONE or known.completed_at is None:
+                raise NotCompleted(recommendation_id=recommendation_id, state=known.state.name)
+            before, after = _periods(known.completed_at, self._clock.now())
+            ids = [part.series_id for part in known.finding.parts]
+            whole = Period(before.start, max(after.end, before.end))
+            scope = await statistics.daily_costs(tx, tenant_id, whole, ids)
+            everything = await statistics.daily_costs(tx, tenant_id, whole, None)
+        prices = await self._prices(known, whole)
+        days = _days(known, scope, everything, prices)
+        saving = await asyncio.to_thread(
+            measure,
+            [day for at, day in days if at < before.end.date()],
+            [day for at, day in days if after.start.date() <= at < after.end.date()]
+            if after.end > after.start
+            else [],
+        )
+        return self._measurement(known, before, after, saving)
+
+    async def _prices(self, known: Recommendation, whole: Period) -> dict[date, Decimal]:
+        """Returns by day how prices of the scope moved, 1 on the first."""
+        scope = known.finding.scope
+        profile = await self._profiles.get(known.tenant_id)
+        if not scope.resource_type:
+            return {}
+        prices = await self._usage.tariffs(
+            known.tenant_id,
+            resource_types={scope.resource_type},
+            providers={scope.provider},
+            week=whole.end,
+            tz=profile.tz,
+        )
+        return price_index(prices.tariffs, scope, whole)
+
+    def _measurement(
+        self,
+        known: Recommendation,
+        before: Period,
+        after: Period,
+        saving: RealizedSaving | None,
+    ) -> Measurement:
+        days = Decimal((after.end - after.start).days)
+        claimed = known.finding.saving.scaled(EXACT.divide(days, MONTH_DAYS))
+        pending = RealizedSaving(
+            realized=ZERO,
+            counterfactual=ZERO,
+            actual=Decimal(0),
+            volume_effect=0.0,
+            price_effect=0.0,
+            error_ratio=0.0,
+        )
+        verdict = Verdict.PENDING if saving is None else verdict_of(saving.realized, claimed)
+        return Measurement(
+            measurement_id=new_id(),
+            recommendation_id=known.recommendation_id,
+            verdict=verdict,
+            currency_code=known.finding.currency_code,
+            before=before,
+            after=after,
+            claimed=Estimate(*claimed),
+            saving=pending if saving is None else saving,
+            measured_at=self._clock.now(),
+        )
+
+    async def _store(self, tx: Transaction, tenant_id: str, found: Measurement) -> None:
+        await measurements.add(tx, tenant_id, found)
+        locked = await rows.by_ids(tx, tenant_id, [found.recommendation_id], is_locked=True)
+        known = locked[found.recommendation_id]
+        after = state_after(found.verdict, known.state)
+        if known.state not in DONE or after is known.state:
+            return
+        await self._move(tx, known, after, found)
+
+    async def _move(
+        self, tx: Transaction, known: Recommendation, after: State, found: Measurement
+    ) -> None:
+        moved = known.moved(after, now=found.measured_at)
+        await rows.save(tx, moved)
+        change = StateChange(
+            before=known.state,
+            after=after,
+            actor=ACTOR,
+            note=f"measured {found.saving.realized.expected:.2f} {found.currency_code}",
+            at=found.measured_at,
+        )
+        await rows.append_event(tx, self._feed, moved, change)
+        log.info(
+            "saving measured",
+            tenant=known.tenant_id,
+            recommendation=known.recommendation_id,
+            verdict=found.verdict.name,
+        )
+
+
+def _periods(completed_at: datetime, now: datetime) -> tuple[Period, Period]:
+    """Returns the days learnt from and the days measured, without the day of the change."""
+    change = completed_at.astimezone(UTC).date()
+    before = Period(_midnight(change - timedelta(days=BEFORE_DAYS_MAX)), _midnight(change))
+    last = min(now.astimezone(UTC).date(), change + timedelta(days=MEASURED_DAYS_MAX + 1))
+    start = change + timedelta(days=1)
+    return before, Period(_midnight(start), _midnight(max(last, start + timedelta(days=1))))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+def _days(
+    known: Recommendation,
+    scope: list[DayCost],
+    everything: list[DayCost],
+    prices: dict[date, Decimal],
+) -> list[tuple[date, DayUse]]:
+    """Returns each day's cost with its volume and price.
+
+    The volume is the scope's own quantity where the change leaves it alone, else the tenant's
+    other cost, which growth moves and the change does not; at constant prices both are 1 at first.
+    """
+    own = {row.day: row for row in scope}
+    has_own_volume = known.finding.kind in _OWN_VOLUME
+    volumes = {
+        row.day: own[row.day].quantity
+        if has_own_volume and row.day in own
+        else row.cost - (own[row.day].cost if row.day in own else Decimal(0))
+        for row in everything
+    }
+    positive = [value for value in volumes.values() if value > 0]
+    first = positive[0] if positive else Decimal(1)
+    found = []
+    for row in everything:
+        cost = own[row.day].cost if row.day in own else Decimal(0)
+        volume = volumes[row.day] / first if positive else Decimal(1)
+        if not has_own_volume and len(positive) < len(everything) / 2:
+            volume = Decimal(1)  # nothing beside the scope tells how the tenant grew
+        price_ratio = prices.get(row.day, Decimal(1))
+        use = DayUse(cost, float(max(volume, Decimal(0))), float(price_ratio), row.day.weekday())
+        found.append((row.day, use))
+    return found

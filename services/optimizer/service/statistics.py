@@ -1,0 +1,65 @@
+"""Loads a tenant's statistics for the detectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.kernel.database import Database
+from services.kernel.filter import evaluate, parse_filter
+from services.kernel.period import Period
+from services.optimizer.domain.statistics import Statistics, UsageSeries, whole_days
+from services.optimizer.service.tenants import TenantProfiles
+from services.optimizer.service.usage import UsageReader
+from services.optimizer.store import catalogues, statistics
+
+
+class StatisticsLoader:
+    """Reads one snapshot of the own tables, then the prices of what is in it."""
+
+    def __init__(self, database: Database, usage: UsageReader, profiles: TenantProfiles) -> None:
+        """usage: asked outside of transactions."""
+        self._database = database
+        self._usage = usage
+        self._profiles = profiles
+
+    async def load(self, tenant_id: str, period: Period, text: str = "") -> Statistics:
+        """Returns the statistics of whole UTC days around a period.
+
+        text: AIP-160 over the attributes of usage. Raises InvalidFilter and its kinds.
+        """
+        profile = await self._profiles.get(tenant_id)
+        days = whole_days(period.start, period.end)
+        async with self._database.read(tenant_id) as tx:
+            series = select(await statistics.load_series(tx, tenant_id, days), text)
+            utilization = await statistics.load_utilization(tx, tenant_id, days)
+            attempts = await statistics.load_attempts(tx, tenant_id, days)
+            catalogue = await catalogues.load_catalogue(tx, tenant_id)
+            factors = await catalogues.load_factors(tx, tenant_id)
+        found = Statistics(
+            period=days,
+            tz=profile.tz,
+            currency_code=profile.currency_code,
+            series=series,
+            utilization=utilization,
+            attempts=attempts,
+            catalogue=catalogue,
+            factors=factors,
+        )
+        if not series:
+            return found
+        prices = await self._usage.tariffs(
+            tenant_id,
+            resource_types={one.subject.resource_type for one in series},
+            providers={one.subject.provider for one in series},
+            week=days.end,
+            tz=profile.tz,
+        )
+        return replace(found, tariffs=prices.tariffs, schedules=prices.schedules)
+
+
+def select(series: list[UsageSeries], text: str) -> list[UsageSeries]:
+    """Returns the series that fit a filter over their attributes."""
+    if not text.strip():
+        return series
+    expression = parse_filter(text)
+    return [one for one in series if evaluate(expression, one.subject.fields())]

@@ -14,12 +14,14 @@ from finops.budget.v1 import budget_service_pb2_grpc, ledger_service_pb2_grpc
 from services.budget.api.budget_service import BudgetServicer
 from services.budget.api.ledger_service import LedgerServicer
 from services.budget.convert.cost_feed import StubCostFeed
+from services.budget.convert.usage_events import StubUsageEvents
 from services.budget.convert.usage_prices import StubUsagePrices
 from services.budget.convert.usage_reader import StubUsageReader
 from services.budget.service.asking import Asking
 from services.budget.service.backtesting import Backtests
 from services.budget.service.budget_index import BudgetIndexes
 from services.budget.service.budgets import Budgets
+from services.budget.service.claiming import Claims
 from services.budget.service.cost_ledger import CostLedger
 from services.budget.service.directories import Directories
 from services.budget.service.estimating import Estimates
@@ -120,6 +122,13 @@ def build(
                 costs=CostLedger(indexes, base.directories, movements, rates=rates, clock=clock),
                 pages=StubCostFeed(usage).pages,
                 spending=base.spending,
+                claims=Claims(
+                    database,
+                    StubUsageEvents(usage, clock=clock),
+                    indexes,
+                    movements,
+                    clock=clock,
+                ),
             ),
             *workers(
                 database,

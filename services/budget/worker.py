@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from services.budget.service import reconciling
+from services.budget.service.claiming import Claims
 from services.budget.service.cost_ledger import CostLedger, Pages
 from services.budget.service.expiring import ExpiringHolds, trim_ledger
 from services.budget.service.filling import COST_CONSUMER
@@ -26,14 +27,15 @@ TRIM_JOB = "trim"
 
 
 def ledger_workers(
-    database: Database, *, costs: CostLedger, pages: Pages, spending: Spending
+    database: Database, *, costs: CostLedger, pages: Pages, spending: Spending, claims: Claims
 ) -> Sequence[Worker]:
-    """Returns what moves totals beside the calls: the cost feed and the expiry of holds."""
+    """Returns what moves totals beside the calls: the cost feed, expiry, and named events."""
     consumer = FeedConsumer(database, name=COST_CONSUMER, apply=costs.apply)
     source = costs.source(pages)
     return [
         Loop("cost feed", lambda: consumer.run(source)),
         Loop("expiring holds", ExpiringHolds(spending).run),
+        Loop("claims", claims.run),
     ]
 
 

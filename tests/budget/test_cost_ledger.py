@@ -166,3 +166,23 @@ async def test_a_reconciliation_reports_drift_and_repairs_it_with_an_audited_ent
             "SELECT action FROM audit_entry WHERE actor LIKE 'service%'"
         )
     assert [row["action"] for row in actions] == ["budget.repair"]
+
+
+@pytest.mark.usefixtures("working")
+async def test_usage_named_by_its_event_id_replaces_the_settlement_whichever_comes_first(
+    caller: Caller, clock: ManualClock
+) -> None:
+    await make_budget(caller, "100")
+    first = await authorize(caller, "30", usage_event_id="call-1", usage_source="tests")
+    second = await authorize(caller, "30")
+    await settle(caller, first.authorization_id, "12")
+
+    await caller.record("12.5", event_id="call-1")
+    await caller.record("20", event_id="call-2")
+    await settle(caller, second.authorization_id, "21", usage_event_id="call-2")
+
+    async def is_replaced() -> bool:
+        clock.advance(timedelta(seconds=1))  # the look-ups wait longer and longer
+        return await spent(caller) == (Decimal("32.5"), Decimal(0))
+
+    await eventually(is_replaced)

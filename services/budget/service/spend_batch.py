@@ -42,7 +42,7 @@ Answer: TypeAlias = SpendAuthorization | Error
 _Triple: TypeAlias = tuple[CoveringBudget, Account, Asked]
 _ZERO = Decimal(0)
 _SHOWN = Context(prec=28)  # as the usage service shows rates
-_CLAIM_KINDS = (AuthorizationState.HELD, AuthorizationState.SETTLED)
+_NEVER_CLAIMED = (AuthorizationState.RELEASED, AuthorizationState.DENIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ def replace_authorization(ending: Ending, opened: OpenAuthorization) -> Ending:
 def claim_at(opened: OpenAuthorization, now: datetime) -> datetime | None:
     """Returns when to look for the usage event of an authorization, None for never."""
     is_awaited = opened.usage_event_id and not opened.is_replaced
-    return now if is_awaited and opened.state in _CLAIM_KINDS else None
+    return now if is_awaited and opened.state not in _NEVER_CLAIMED else None
 
 
 def told(authorization: SpendAuthorization, opened: OpenAuthorization) -> SpendAuthorization:

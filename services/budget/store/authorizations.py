@@ -204,6 +204,29 @@ async def end(tx: Transaction, ended: Sequence[tuple[OpenAuthorization, datetime
     await tx.driver.execute(_END, *map(list, zip(*rows, strict=True)))
 
 
+class Claim(NamedTuple):
+    """An authorization whose usage event is awaited; usage_source "" for any."""
+
+    tenant_id: str
+    authorization_id: str
+    usage_source: str
+    usage_event_id: str
+    created_at: datetime
+
+
+async def due_claims(tx: Transaction, now: datetime, limit: int) -> list[Claim]:
+    """Returns the claims that are due, of all tenants, the most overdue first."""
+    rows = await tx.driver.fetch(
+        """
+        SELECT tenant_id, authorization_id, usage_source, usage_event_id, created_at
+        FROM budget.spend_authorization WHERE claim_at <= $1 ORDER BY claim_at LIMIT $2
+        """,
+        now,
+        limit,
+    )
+    return [Claim(*row) for row in rows]
+
+
 async def find(
     tx: Transaction, tenant_id: str, authorization_id: str
 ) -> StoredAuthorization | None:

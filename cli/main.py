@@ -32,6 +32,7 @@ COMMANDS = {
     "costs": "cli.costs",
     "usage": "cli.usage",
     "prices": "cli.prices",
+    "budgets": "cli.budgets",
     "feed": "cli.feed",
     "audit": "cli.audit",
     "reconcile": "cli.reconcile",

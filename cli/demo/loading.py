@@ -7,6 +7,7 @@ from datetime import UTC, date
 from itertools import islice
 
 import grpc
+from finops.budget.v1.budget_service_pb2 import CreateBudgetRequest
 from finops.usage.v1 import (
     allocation_service_pb2,
     department_messages_pb2,
@@ -20,6 +21,7 @@ from finops.usage.v1.usage_model_pb2 import RECORD_STATUS_ACCEPTED, RECORD_STATU
 from finops_sdk import ApiError, AsyncClient, deliver
 
 from cli.demo import company
+from cli.demo.budgets import missing_budgets
 from cli.demo.workload import events
 from cli.errors import CommandError
 
@@ -29,7 +31,7 @@ Advance = Callable[[int], None]
 
 
 async def load_demo(client: AsyncClient, today: date, advance: Advance) -> int:
-    """Loads people, prices and a year of events up to `today`; returns the events stored.
+    """Loads people, prices, a year of events up to `today`, budgets; returns the events stored.
 
     Loading again changes nothing, on a later day too: the year ends when the demo was first loaded.
     advance: takes the events sent so far. The caller is a platform admin, because a tenant is
@@ -44,6 +46,9 @@ async def load_demo(client: AsyncClient, today: date, advance: Advance) -> int:
         if any(status not in _STORED for status in answer.statuses):
             raise CommandError(f"The demo was refused: {answer.problems[:1]}")
         advance(stored)
+    for budget in await missing_budgets(client):
+        request = CreateBudgetRequest(tenant_id=company.TENANT, budget=budget)
+        await _once(client.budgets.CreateBudget(request))
     return stored
 
 

@@ -21,6 +21,8 @@ from typing import Any, Self, TypeVar, cast
 import grpc
 import grpc.aio
 from finops.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from finops.budget.v1.budget_service_pb2_grpc import BudgetServiceStub
+from finops.budget.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from finops.usage.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from finops.usage.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from finops.usage.v1.directory_service_pb2_grpc import DirectoryServiceStub
@@ -90,6 +92,8 @@ class AsyncClient:
         self.allocation = AllocationServiceStub(opened)
         self.api_keys = ApiKeyServiceStub(opened)
         self.audit = AuditServiceStub(opened)
+        self.budgets = BudgetServiceStub(opened)
+        self.ledger = LedgerServiceStub(opened)
 
     async def close(self) -> None:
         """Lets go of connections."""
@@ -150,6 +154,8 @@ class Client:
         self.allocation = AllocationServiceStub(opened)
         self.api_keys = ApiKeyServiceStub(opened)
         self.audit = AuditServiceStub(opened)
+        self.budgets = BudgetServiceStub(opened)
+        self.ledger = LedgerServiceStub(opened)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Runs a coroutine on the client's loop and returns its result. Ctrl-C cancels it."""

@@ -33,6 +33,8 @@ COMMANDS = {
     "usage": "cli.usage",
     "prices": "cli.prices",
     "budgets": "cli.budgets",
+    "forecast": "cli.forecast",
+    "anomalies": "cli.anomalies",
     "feed": "cli.feed",
     "audit": "cli.audit",
     "reconcile": "cli.reconcile",

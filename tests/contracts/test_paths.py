@@ -40,7 +40,7 @@ POST   /api/v1/finops/recommendations                    OptimizerService.Genera
 GET    /api/v1/finops/recommendations                    OptimizerService.ListRecommendations
 GET    /api/v1/finops/recommendations/{}                 OptimizerService.GetRecommendation
 GET    /api/v1/finops/dashboard                          ReportingService.GetDashboard
-GET    /api/v1/finops/forecast                           ReportingService.Forecast
+GET    /api/v1/finops/forecast                           ForecastService.Forecast
 GET    /api/v1/finops/export                             ReportingService.Export
 """
 
@@ -72,8 +72,8 @@ POST   /api/v1/billing/webhooks/stripe                   WebhookService.ReceiveS
 PATCH  /api/v1/finops/recommendations/{}                 OptimizerService.UpdateRecommendation
 GET    /api/v1/finops/recommendations:savings            OptimizerService.GetSavings
 POST   /api/v1/finops/recommendations:simulate           OptimizerService.SimulateSavings
-GET    /api/v1/finops/anomalies                          ReportingService.ListAnomalies
-GET    /api/v1/finops/anomalies/{}                       ReportingService.GetAnomaly
+GET    /api/v1/finops/anomalies                          AnomalyService.ListAnomalies
+GET    /api/v1/finops/anomalies/{}                       AnomalyService.GetAnomaly
 POST   /api/v1/finops/reports                            ReportingService.CreateReport
 GET    /api/v1/finops/reports                            ReportingService.ListReports
 GET    /api/v1/finops/reports/{}                         ReportingService.GetReport

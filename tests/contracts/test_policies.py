@@ -26,7 +26,7 @@ NOT_AUDITED = {
     "finops.budget.v1.DeliveryService.PublishNotification": OWN_RECORD,
     "finops.optimizer.v1.OptimizerService.SimulateSavings": COMPUTES_ONLY,
     "finops.reporting.v1.ComplianceService.VerifyAuditChain": COMPUTES_ONLY,
-    "finops.reporting.v1.ReportingService.Forecast": COMPUTES_ONLY,
+    "finops.reporting.v1.ForecastService.Forecast": OWN_RECORD,
     "finops.usage.v1.AllocationService.PreviewAllocation": COMPUTES_ONLY,
     "finops.usage.v1.ApiKeyService.LookUpApiKey": COMPUTES_ONLY,
     "finops.usage.v1.UsageService.RecordUsage": OWN_RECORD,

@@ -1,0 +1,1 @@
+"""What reporting knows about forecasts, anomalies and reports; pure, no input or output."""

@@ -1,0 +1,1 @@
+"""Forecasts many series at once: models, choice by backtest, intervals, scenarios, outlook."""

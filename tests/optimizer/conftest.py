@@ -42,7 +42,7 @@ from tests.support.waiting import eventually
 
 NOW = datetime(2026, 3, 17, 9, 30, tzinfo=UTC)
 BATCH = 5_000
-SECRETS = {"jwt_secret": JWT_SECRET, "service_token_secret": SERVICE_SECRET}
+SECRETS: dict[str, Any] = {"jwt_secret": JWT_SECRET, "service_token_secret": SERVICE_SECRET}
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,13 +42,14 @@ class UseStatistics:
     days: float
 
     @property
+    def is_quiet(self) -> bool:
+        """Tells whether no work shows, over however short a time."""
+        return self.mean < IDLE_MEAN_MAX and self.maximum < IDLE_PEAK_MAX
+
+    @property
     def is_idle(self) -> bool:
         """Tells whether it meets IDLE_REASON."""
-        return (
-            self.mean < IDLE_MEAN_MAX
-            and self.maximum < IDLE_PEAK_MAX
-            and self.days >= IDLE_DAYS_MIN
-        )
+        return self.is_quiet and self.days >= IDLE_DAYS_MIN
 
 
 def use_statistics(samples: UtilizationSamples) -> UseStatistics | None:

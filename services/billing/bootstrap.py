@@ -9,8 +9,35 @@ from functools import partial
 
 import grpc
 from finops.audit.v1 import audit_service_pb2_grpc
+from finops.billing.v1 import (
+    account_service_pb2_grpc,
+    billing_service_pb2_grpc,
+    catalogue_service_pb2_grpc,
+    pricing_plan_service_pb2_grpc,
+    subscription_service_pb2_grpc,
+)
 
-from services.billing.service.journal import BillingFeed
+from services.billing.api.accounts import AccountServicer
+from services.billing.api.billing import BillingServicer
+from services.billing.api.catalogue import CatalogueServicer
+from services.billing.api.plans import PricingPlanServicer
+from services.billing.api.subscriptions import SubscriptionServicer
+from services.billing.convert.tenant_directory import UsageTenantDirectory
+from services.billing.domain.seeded_plans import seeded_plans
+from services.billing.service.accounts import Accounts
+from services.billing.service.advancing import Advancing
+from services.billing.service.catalogue import Catalogue
+from services.billing.service.changing import SubscriptionChanges
+from services.billing.service.credits import Credits
+from services.billing.service.drafting import Drafting
+from services.billing.service.invoicing import Invoices
+from services.billing.service.issuing import Issuing
+from services.billing.service.journal import BillingFeed, Journal
+from services.billing.service.lifecycle import Lifecycle
+from services.billing.service.moving import InvoiceMoves
+from services.billing.service.plans import Plans
+from services.billing.service.subscriptions import Subscriptions
+from services.billing.service.summary import Summaries
 from services.billing.settings import BillingSettings
 from services.billing.worker import workers
 from services.kernel import server
@@ -20,6 +47,8 @@ from services.kernel.audit_log import AuditLog
 from services.kernel.client import channel
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
+from services.kernel.envelope import Envelope
+from services.kernel.exchange import ExchangeRates
 from services.kernel.pagination import PageTokens
 from services.kernel.server import Register
 from services.kernel.workers import Worker
@@ -29,10 +58,15 @@ SERVICE = "billing"
 
 @dataclass(frozen=True, slots=True)
 class BillingService:
-    """What the service serves, and what runs beside it."""
+    """What the service serves, and what runs beside it. plans: seeds the first ones.
+
+    advancing: what the calendar does to subscriptions.
+    """
 
     servicers: Sequence[Register]
     workers: Sequence[Worker]
+    plans: Plans
+    advancing: Advancing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +77,104 @@ class Peers:
     budget: grpc.aio.Channel
 
 
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What accounts, plans, subscriptions and invoices have in common."""
+
+    tokens: PageTokens
+    feed: BillingFeed
+    journal: Journal
+    accounts: Accounts
+    credit: Credits
+    plans: Plans
+    catalogue: Catalogue
+    advancing: Advancing
+    subscriptions: Subscriptions
+    changes: SubscriptionChanges
+    invoices: Invoices
+    summaries: Summaries
+
+
+def make_core(database: Database, peers: Peers, settings: BillingSettings, *, clock: Clock) -> Core:
+    """Makes the use cases that others build on."""
+    tokens = PageTokens(settings.page_token_secret)
+    feed = BillingFeed(database)
+    journal = Journal(feed)
+    rates = ExchangeRates()
+    accounts = Accounts(
+        database,
+        journal,
+        Envelope(settings.encryption_keys),
+        UsageTenantDirectory(peers.usage),
+        tokens=tokens,
+        clock=clock,
+    )
+    credit = Credits(database, journal, tokens=tokens, clock=clock)
+    lifecycle = Lifecycle(journal)
+    advancing = Advancing(database, lifecycle, clock=clock)
+    subscriptions = Subscriptions(database, lifecycle, advancing, tokens=tokens, clock=clock)
+    drafting, moves = Drafting(rates), InvoiceMoves(journal)
+    issuing = Issuing(drafting, accounts, advancing, credit, moves, clock=clock)
+    invoices = Invoices(database, drafting, issuing, moves, credit, tokens=tokens, clock=clock)
+    return Core(
+        tokens=tokens,
+        feed=feed,
+        journal=journal,
+        accounts=accounts,
+        credit=credit,
+        plans=Plans(database, journal, tokens=tokens, clock=clock),
+        catalogue=Catalogue(database, tokens=tokens, clock=clock),
+        advancing=advancing,
+        subscriptions=subscriptions,
+        changes=SubscriptionChanges(database, lifecycle, subscriptions, accounts, clock=clock),
+        invoices=invoices,
+        summaries=Summaries(database, invoices, feed, rates, tokens=tokens, clock=clock),
+    )
+
+
+def selling(core: Core, *, clock: Clock) -> Sequence[Register]:
+    """Makes the servicers of accounts, plans, coupons, taxes and subscriptions."""
+    accounts = AccountServicer(accounts=core.accounts, credits=core.credit, clock=clock)
+    catalogue = CatalogueServicer(catalogue=core.catalogue, clock=clock)
+    plans = PricingPlanServicer(plans=core.plans)
+    subscriptions = SubscriptionServicer(subscriptions=core.subscriptions, changes=core.changes)
+    return [
+        partial(account_service_pb2_grpc.add_AccountServiceServicer_to_server, accounts),
+        partial(catalogue_service_pb2_grpc.add_CatalogueServiceServicer_to_server, catalogue),
+        partial(pricing_plan_service_pb2_grpc.add_PricingPlanServiceServicer_to_server, plans),
+        partial(
+            subscription_service_pb2_grpc.add_SubscriptionServiceServicer_to_server, subscriptions
+        ),
+    ]
+
+
 def build(
     database: Database, peers: Peers, settings: BillingSettings, *, clock: Clock
 ) -> BillingService:
     """Makes the use cases, the servicers over them and the workers."""
-    tokens = PageTokens(settings.page_token_secret)
-    feed = BillingFeed(database)
-    audit = AuditServicer(log=AuditLog(database, tokens=tokens))
+    core = make_core(database, peers, settings, clock=clock)
+    audit = AuditServicer(log=AuditLog(database, tokens=core.tokens))
+    billing = BillingServicer(
+        plans=core.plans,
+        subscriptions=core.subscriptions,
+        changes=core.changes,
+        summaries=core.summaries,
+    )
     return BillingService(
         servicers=[
+            partial(billing_service_pb2_grpc.add_BillingServiceServicer_to_server, billing),
+            *selling(core, clock=clock),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
         ],
         workers=workers(
-            database, feed=feed, feed_retention=timedelta(days=settings.feed_retention_days)
+            database,
+            advancing=core.advancing,
+            credit=core.credit,
+            feed=core.feed,
+            feed_retention=timedelta(days=settings.feed_retention_days),
         ),
+        plans=core.plans,
+        advancing=core.advancing,
     )
 
 
@@ -70,7 +188,9 @@ async def serve(settings: BillingSettings, *, clock: Clock | None = None) -> Non
     )
     usage = channel("usage", settings, service=SERVICE)
     budget = channel("budget", settings, service=SERVICE)
-    built = build(database, Peers(usage, budget), settings, clock=clock or SystemClock())
+    clock = clock or SystemClock()
+    built = build(database, Peers(usage, budget), settings, clock=clock)
+    await built.plans.seed(seeded_plans(clock.now()))
     await server.serve(
         name=SERVICE,
         settings=settings,

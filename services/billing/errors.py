@@ -254,7 +254,7 @@ class PreviewOutdated(FailedPrecondition):
 class InvalidInstant(InvalidArgument):
     """The instant lies outside of where this can happen."""
 
-    reason = "INVALID_INSTANT"
+    reason = "INVALID_BILLING_INSTANT"
 
 
 class NoRecipient(FailedPrecondition):

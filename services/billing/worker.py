@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from services.billing.service import advancing as advances
+from services.billing.service import credits as grants
+from services.billing.service.advancing import Advancing
+from services.billing.service.credits import Credits
 from services.billing.service.journal import BillingFeed
 from services.kernel.database import Database
 from services.kernel.idempotency import trim_answers
@@ -17,7 +21,12 @@ TRIM_JOB = "trim"
 
 
 def workers(
-    database: Database, *, feed: BillingFeed, feed_retention: timedelta
+    database: Database,
+    *,
+    advancing: Advancing,
+    credit: Credits,
+    feed: BillingFeed,
+    feed_retention: timedelta,
 ) -> Sequence[Worker]:
     """Returns what runs beside the calls: queued jobs and those of the calendar."""
 
@@ -26,6 +35,10 @@ def workers(
         await trim_answers(database)
 
     jobs = JobWorker(database, service=SERVICE)
+    jobs.handle(advances.JOB, advancing.run, concurrency=1)
+    jobs.handle(grants.JOB, credit.expire, concurrency=1)
+    jobs.every("*/5 * * * *", advances.JOB)
+    jobs.every("20 * * * *", grants.JOB)
     jobs.handle(TRIM_JOB, trim, concurrency=1)
     jobs.every("50 * * * *", TRIM_JOB)
     return [jobs]

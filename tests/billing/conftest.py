@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from services.billing.bootstrap import Peers, build
+from services.billing.bootstrap import BillingService, Peers, build
 from services.billing.settings import BillingSettings
 from services.kernel.cache import Cache
 from services.kernel.client import PeerChannel
@@ -80,9 +80,10 @@ def usage_channel(usage_server: LocalServer, tenant: str) -> PeerChannel:
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """A billing service that serves, its clock and one tenant."""
+    """A billing service that serves, what it is made of, its clock and one tenant."""
 
     server: LocalServer
+    service: BillingService
     clock: ManualClock
     tenant: str
 
@@ -109,4 +110,4 @@ async def billing(
     peers = Peers(usage=usage_channel, budget=usage_channel)
     built = build(billing_database, peers, settings_of(), clock=clock)
     async with serving(*built.servicers, database=billing_database) as server:
-        yield Billing(server, clock, tenant)
+        yield Billing(server, built, clock, tenant)

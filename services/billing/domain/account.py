@@ -102,7 +102,8 @@ class BillingAccount:
 
     department_id: "" for the whole tenant. payment_terms_days: until an invoice is due.
     credit_approval_limit: credit notes above it need a second person; None leaves it to the
-    operator. open_balance: what is owed. Raises InvalidAccount, UnknownCurrency, UnknownTimeZone.
+    operator. open_balance: what is owed. credit_balance: prepaid credit that is left.
+    Raises InvalidAccount, UnknownCurrency, UnknownTimeZone.
     """
 
     tenant_id: str
@@ -123,6 +124,7 @@ class BillingAccount:
     particulars: Particulars = field(default_factory=Particulars)
     state: AccountState = AccountState.ACTIVE
     open_balance: Decimal = Decimal(0)
+    credit_balance: Decimal = Decimal(0)
     revision: int = 1
 
     def __post_init__(self) -> None:

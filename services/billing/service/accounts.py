@@ -18,6 +18,7 @@ from services.billing.service.directory import TenantDirectory
 from services.billing.service.journal import Journal
 from services.billing.store import accounts as rows
 from services.billing.store import subscriptions as subscription_rows
+from services.billing.store.credits import credit_balance
 from services.kernel import audit
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
@@ -132,6 +133,10 @@ class Accounts:
 
     async def _open(self, tx: Transaction, stored: rows.StoredAccount) -> BillingAccount:
         account = stored.account
+        account = replace(
+            account,
+            credit_balance=await credit_balance(tx, account.tenant_id, account.account_id),
+        )
         if stored.sealed is None:
             return account
         content = await self._envelope.open(tx, account.tenant_id, stored.sealed, PURPOSE)

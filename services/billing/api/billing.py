@@ -1,0 +1,34 @@
+"""BillingService: its methods are those of several modules, put together here."""
+
+from __future__ import annotations
+
+from finops.billing.v1 import billing_service_pb2_grpc
+
+from services.billing.api.subscriptions import SubscriptionMethods
+from services.billing.api.summary import SummaryMethods
+from services.billing.service.changing import SubscriptionChanges
+from services.billing.service.plans import Plans
+from services.billing.service.subscriptions import Subscriptions
+from services.billing.service.summary import Summaries
+
+
+class BillingServicer(
+    SummaryMethods,
+    SubscriptionMethods,
+    billing_service_pb2_grpc.BillingServiceServicer,
+):
+    """Serves BillingService."""
+
+    def __init__(
+        self,
+        *,
+        plans: Plans,
+        subscriptions: Subscriptions,
+        changes: SubscriptionChanges,
+        summaries: Summaries,
+    ) -> None:
+        """Takes the use cases of each module's methods."""
+        self._plans = plans
+        self._subscriptions = subscriptions
+        self._changes = changes
+        self._summaries = summaries

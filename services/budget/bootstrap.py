@@ -9,24 +9,49 @@ from functools import partial
 
 import grpc
 from finops.audit.v1 import audit_service_pb2_grpc
-from finops.budget.v1 import budget_service_pb2_grpc, ledger_service_pb2_grpc
+from finops.budget.v1 import (
+    alert_policy_service_pb2_grpc,
+    alert_service_pb2_grpc,
+    budget_service_pb2_grpc,
+    channel_service_pb2_grpc,
+    delivery_service_pb2_grpc,
+    ledger_service_pb2_grpc,
+)
 
+from services.budget.api.alert_policy_service import AlertPolicyServicer
+from services.budget.api.alert_service import AlertServicer
 from services.budget.api.budget_service import BudgetServicer
+from services.budget.api.channel_service import ChannelServicer
+from services.budget.api.delivery_service import DeliveryServicer
 from services.budget.api.ledger_service import LedgerServicer
 from services.budget.convert.cost_feed import StubCostFeed
 from services.budget.convert.usage_events import StubUsageEvents
 from services.budget.convert.usage_prices import StubUsagePrices
 from services.budget.convert.usage_reader import StubUsageReader
+from services.budget.domain.egress import EgressPolicy
+from services.budget.service.alert_life import AlertLife
+from services.budget.service.alert_policies import EscalationPolicies, SuppressionRules
+from services.budget.service.alert_work import AlertWork
+from services.budget.service.alerts import Alerts
+from services.budget.service.announcing import Announcer
+from services.budget.service.apprises import AppriseSender
 from services.budget.service.asking import Asking
 from services.budget.service.backtesting import Backtests
 from services.budget.service.budget_index import BudgetIndexes
 from services.budget.service.budgets import Budgets
+from services.budget.service.channels import Channels, EventSubscriptions
 from services.budget.service.claiming import Claims
 from services.budget.service.cost_ledger import CostLedger
+from services.budget.service.deliveries import Deliveries
+from services.budget.service.delivering import Deliverer, Senders
+from services.budget.service.digesting import Digester
 from services.budget.service.directories import Directories
 from services.budget.service.estimating import Estimates
+from services.budget.service.evaluating import Evaluator
 from services.budget.service.filling import Filling
 from services.budget.service.increases import Increases
+from services.budget.service.mails import MailSender, MailServer
+from services.budget.service.notifying import Notifier
 from services.budget.service.periods import Periods
 from services.budget.service.reconciling import Reconciler
 from services.budget.service.spend_ledger import SpendLedger
@@ -35,7 +60,9 @@ from services.budget.service.spending import Spending
 from services.budget.service.statuses import Statuses
 from services.budget.service.turning import PeriodTurns
 from services.budget.service.watching import BudgetWatch
+from services.budget.service.webhooks import WebhookSender
 from services.budget.settings import BudgetSettings, read_money
+from services.budget.store.alerts import AlertFeed
 from services.budget.store.changes import BudgetFeed
 from services.budget.worker import ledger_workers, workers
 from services.kernel import server
@@ -45,6 +72,7 @@ from services.kernel.audit_log import AuditLog
 from services.kernel.client import channel
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
+from services.kernel.envelope import Envelope
 from services.kernel.exchange import ExchangeRates
 from services.kernel.pagination import PageTokens
 from services.kernel.server import Register
@@ -55,10 +83,11 @@ SERVICE = "budget"
 
 @dataclass(frozen=True, slots=True)
 class BudgetService:
-    """What the service serves, and what runs beside it."""
+    """What the service serves, and what runs beside it. alert_work: of these workers, alerts'."""
 
     servicers: Sequence[Register]
     workers: Sequence[Worker]
+    alert_work: AlertWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +103,7 @@ class Foundation:
     rates: ExchangeRates
     movements: SpendLedger
     spending: Spending
+    evaluator: Evaluator
     tokens: PageTokens
     clock: Clock
 
@@ -84,8 +114,10 @@ def build(
     """Makes the use cases, the servicers over them and the workers. usage: that service."""
     reader = StubUsageReader(usage)
     feed = BudgetFeed(database)
-    periods = Periods(feed, clock=clock)
-    indexes, rates, movements = BudgetIndexes(database), ExchangeRates(), SpendLedger(feed, periods)
+    alerts = alert_base(database, clock=clock)
+    periods = Periods(feed, alerts.evaluator, clock=clock)
+    indexes, rates = BudgetIndexes(database), ExchangeRates()
+    movements = SpendLedger(feed, periods, alerts.evaluator)
     base = Foundation(
         database=database,
         usage=reader,
@@ -96,6 +128,7 @@ def build(
         rates=rates,
         movements=movements,
         spending=Spending(database, indexes, movements, rates=rates, clock=clock),
+        evaluator=alerts.evaluator,
         tokens=PageTokens(settings.page_token_secret),
         clock=clock,
     )
@@ -110,13 +143,17 @@ def build(
         clock=clock,
     )
     ledger = ledger_servicer(base, reconciler)
+    telling = telling_of(base, alerts, settings)
     return BudgetService(
         servicers=[
             partial(budget_service_pb2_grpc.add_BudgetServiceServicer_to_server, budget),
             partial(ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+            *telling.servicers,
         ],
+        alert_work=telling.work,
         workers=[
+            *telling.work.loops(),
             *ledger_workers(
                 database,
                 costs=CostLedger(indexes, base.directories, movements, rates=rates, clock=clock),
@@ -147,7 +184,14 @@ def budget_servicer(
 ) -> BudgetServicer:
     """Makes what serves budgets, how they stand, and the spend they admit."""
     database, clock, tokens = base.database, base.clock, base.tokens
-    filling = Filling(database, usage=base.usage, periods=base.periods, feed=base.feed, clock=clock)
+    filling = Filling(
+        database,
+        usage=base.usage,
+        periods=base.periods,
+        feed=base.feed,
+        evaluator=base.evaluator,
+        clock=clock,
+    )
     budgets = Budgets(
         database,
         directories=base.directories,
@@ -196,6 +240,77 @@ def ledger_servicer(base: Foundation, reconciler: Reconciler) -> LedgerServicer:
         lists=SpendLists(base.database, tokens=base.tokens),
         reconciler=reconciler,
         directories=base.directories,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AlertBase:
+    """What fires alerts."""
+
+    feed: AlertFeed
+    notifier: Notifier
+    life: AlertLife
+    evaluator: Evaluator
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What serves alerts and tells about them."""
+
+    servicers: Sequence[Register]
+    work: AlertWork
+
+
+def alert_base(database: Database, *, clock: Clock) -> AlertBase:
+    """Makes what fires alerts in the transactions that move totals."""
+    feed, notifier = AlertFeed(database), Notifier(database)
+    life = AlertLife(database, feed, notifier)
+    return AlertBase(feed, notifier, life, Evaluator(life, clock=clock))
+
+
+def telling_of(base: Foundation, alerts: AlertBase, settings: BudgetSettings) -> Telling:
+    """Makes what serves alerts, channels and deliveries, and what works on them."""
+    database, clock, tokens = base.database, base.clock, base.tokens
+    envelope, policy = Envelope(settings.encryption_keys), EgressPolicy.of(settings.egress_allow)
+    smtp = settings.smtp_url
+    mails = None if smtp is None else MailServer(smtp.get_secret_value(), settings.mail_sender)
+    senders = Senders(
+        webhooks=WebhookSender(policy, clock=clock),
+        mails=MailSender(mails, clock=clock),
+        apprise=AppriseSender(policy, clock=clock),
+    )
+    deliveries = Deliveries(
+        database, alerts.notifier, senders, envelope, tokens=tokens, clock=clock
+    )
+    alert = AlertServicer(
+        alerts=Alerts(database, alerts.life, alerts.feed, tokens=tokens, clock=clock)
+    )
+    policies = AlertPolicyServicer(
+        policies=EscalationPolicies(database, tokens=tokens, clock=clock),
+        rules=SuppressionRules(database, tokens=tokens, clock=clock),
+    )
+    channels = ChannelServicer(
+        channels=Channels(database, envelope, policy, tokens=tokens, clock=clock),
+        subscriptions=EventSubscriptions(database, tokens=tokens, clock=clock),
+        deliveries=deliveries,
+    )
+    delivery = DeliveryServicer(deliveries=deliveries)
+    work = AlertWork(
+        database,
+        announcer=Announcer(database, alerts.life, alerts.notifier, clock=clock),
+        deliverer=Deliverer(database, envelope, senders, alerts.life, clock=clock),
+        digester=Digester(database, alerts.notifier, clock=clock),
+    )
+    return Telling(
+        servicers=[
+            partial(alert_service_pb2_grpc.add_AlertServiceServicer_to_server, alert),
+            partial(
+                alert_policy_service_pb2_grpc.add_AlertPolicyServiceServicer_to_server, policies
+            ),
+            partial(channel_service_pb2_grpc.add_ChannelServiceServicer_to_server, channels),
+            partial(delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server, delivery),
+        ],
+        work=work,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -47,6 +48,8 @@ class StubCostFeed:
             async for answer in self._stub.WatchCosts(request):
                 items = [self._item(change) for change in answer.changes]
                 is_full = len(items) == BATCH_SIZE
+                if is_full:
+                    items[-1] = replace(items[-1], fact=items[-1].fact._replace(may_continue=True))
                 yield FeedPage(items, FeedPosition.parse(answer.sequence), is_full=is_full)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.OUT_OF_RANGE:

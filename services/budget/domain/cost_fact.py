@@ -16,7 +16,8 @@ class CostFact(NamedTuple):
     """What one transaction changed in the cost of one dimension in one hour.
 
     attributes: without the chains of the directory. costs: decimal texts in the order of CostType,
-    read when a budget needs one. recorded_at: of the transaction.
+    read when a budget needs one. recorded_at: of the transaction. may_continue: it is the last of a
+    full page, so that its transaction may go on in the next.
     """
 
     attributes: SpendAttributes
@@ -29,6 +30,7 @@ class CostFact(NamedTuple):
     authorization_id: str
     sequence: str
     recorded_at: datetime
+    may_continue: bool = False
 
     def cost(self, cost_type: CostType) -> Decimal:
         """Returns one of the four costs."""

@@ -110,8 +110,12 @@ class CostLedger:
         after = await accounts.move(tx, movements, now)
         await cost_history.add(tx, _samples(covered), now.date())
         await mark_counted(tx, {item.tenant_id: item.fact.sequence for item in items})
-        await counted.add(tx, [(item.tenant_id, item.fact.recorded_at) for item in items])
-        await self._ledger.told(tx, before, after, indexes, now)
+        await counted.add(
+            tx,
+            [(item.tenant_id, item.fact.recorded_at) for item in items],
+            may_continue=items[-1].fact.may_continue,
+        )
+        await self._ledger.told(tx, before, after, indexes, now, movements=movements)
 
     async def _current_indexes(
         self, tx: Transaction, tenants: set[str]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from services.budget.domain.budget import BudgetPeriod
 from services.budget.domain.change import BudgetChange, ChangeKind
+from services.budget.domain.ledger_entry import Movement
 from services.budget.service.budget_index import BudgetIndex
+from services.budget.service.evaluating import Evaluator, MovedPeriod
 from services.budget.service.periods import Periods, change_of_period
 from services.budget.store import accounts
 from services.budget.store.accounts import AccountKey, LockedAccount
@@ -23,10 +25,11 @@ STEPS: Final = 1_000  # a busy budget tells each thousandth of its limit, not ea
 class SpendLedger:
     """Follows up movements inside their transaction."""
 
-    def __init__(self, feed: BudgetFeed, periods: Periods) -> None:
-        """Takes the feed that totals are told on, and the periods that closed ones carry into."""
+    def __init__(self, feed: BudgetFeed, periods: Periods, evaluator: Evaluator) -> None:
+        """Takes the feed of totals, the periods that closed ones carry into, and what alerts."""
         self._feed = feed
         self._periods = periods
+        self._evaluator = evaluator
 
     async def lock(
         self,
@@ -56,8 +59,13 @@ class SpendLedger:
         after: Mapping[AccountKey, BudgetPeriod],
         indexes: Mapping[str, BudgetIndex],
         now: datetime,
+        *,
+        movements: Sequence[Movement],
     ) -> None:
-        """Appends the facts that figures moved, and carries what closed periods leave now."""
+        """Appends the facts that figures moved, fires alerts, carries what closed periods leave.
+
+        movements: what made the figures move, in order.
+        """
         changes: dict[str, list[BudgetChange]] = defaultdict(list)
         for key, row in after.items():
             if _step(before[key].row) != _step(row):
@@ -65,6 +73,12 @@ class SpendLedger:
                 changes[key.tenant_id].append(fact)
         for tenant_id in sorted(changes):
             await self._feed.append(tx, changes[tenant_id], tenant_id=tenant_id)
+        moved = [
+            MovedPeriod(key.tenant_id, budget, before[key].row, row)
+            for key, row in after.items()
+            if (budget := indexes[key.tenant_id].budgets.get(key.budget_id)) is not None
+        ]
+        await self._evaluator.evaluate(tx, moved, movements)
         for key in sorted(after):
             if after[key].closed_at is None:
                 continue

@@ -209,4 +209,4 @@ class Spending:
             tx, batch.movements, now, denied=batch.denied, throttled=batch.throttled
         )
         await cost_history.add(tx, batch.samples, now.date())
-        await self._ledger.told(tx, before, after, indexes, now)
+        await self._ledger.told(tx, before, after, indexes, now, movements=batch.movements)

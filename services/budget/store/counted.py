@@ -26,15 +26,17 @@ ON CONFLICT (tenant_id, recorded_at) DO UPDATE SET is_whole = EXCLUDED.is_whole
 """
 
 
-async def add(tx: Transaction, transactions: Sequence[tuple[str, datetime]]) -> None:
-    """Notes the transactions of a page; the last one may go on in the next page."""
+async def add(
+    tx: Transaction, transactions: Sequence[tuple[str, datetime]], *, may_continue: bool
+) -> None:
+    """Notes the transactions of a page. may_continue: the last one may go on in the next."""
     unique = list(dict.fromkeys(transactions))
     last = transactions[-1]
     await tx.driver.execute(
         _ADD,
         [tenant_id for tenant_id, _ in unique],
         [recorded_at for _, recorded_at in unique],
-        [each != last for each in unique],
+        [each != last or not may_continue for each in unique],
     )
 
 

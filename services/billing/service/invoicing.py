@@ -54,6 +54,7 @@ class Wanted:
 
     tenant_id: str
     account_id: str = ""
+    subscription_id: str = ""
     month: str = ""
     period: Period | None = None
     finalize: bool = False
@@ -98,7 +99,7 @@ class Invoices:
     async def generate(self, tx: Transaction, wanted: Wanted, *, actor: str) -> Invoice:
         """Makes an invoice inside a tenant's transaction; see `generate_invoice`."""
         now = self._clock.now()
-        parties = await self._issuing.parties(tx, wanted.tenant_id, account_id=wanted.account_id)
+        parties = await self._parties(tx, wanted)
         period = _period(parties.subscription, wanted, now)
         if period.end > now:
             raise PeriodNotOver(end=period.end.isoformat())
@@ -111,6 +112,14 @@ class Invoices:
             locked = await locked_invoice(tx, wanted.tenant_id, invoice.invoice_id)
             return await self._issuing.lock(tx, locked, parties, actor=actor, now=now)
         return invoice
+
+    async def compute(self, tx: Transaction, wanted: Wanted) -> Invoice:
+        """Returns what the invoice of a period would be, inside a tenant's transaction."""
+        now = self._clock.now()
+        parties = await self._parties(tx, wanted)
+        period = _period(parties.subscription, wanted, now)
+        draft = await self._drafting.draft(tx, _target(parties, period, now))
+        return draft.filled(self._empty(wanted, parties, period, now))
 
     async def preview_invoice(self, wanted: Wanted, *, plan_id: str = "") -> Invoice:
         """Computes what the invoice would be now; stores nothing.
@@ -285,6 +294,14 @@ class Invoices:
             invoice = await self._load(tx, tenant_id, invoice_id)
             async for line in rows.stream_lines(tx, tenant_id, invoice_id):
                 yield invoice, line
+
+    async def _parties(self, tx: Transaction, wanted: Wanted) -> Parties:
+        return await self._issuing.parties(
+            tx,
+            wanted.tenant_id,
+            account_id=wanted.account_id,
+            subscription_id=wanted.subscription_id,
+        )
 
     async def _load(self, tx: Transaction, tenant_id: str, invoice_id: str) -> Invoice:
         invoice = await rows.find_invoice(tx, tenant_id, invoice_id)

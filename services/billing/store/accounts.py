@@ -215,3 +215,15 @@ def _account_of(row: RowMapping) -> StoredAccount:
         updated_at=row["updated_at"],
     )
     return StoredAccount(account, row["particulars"])
+
+
+async def find_department_account(
+    tx: Transaction, tenant_id: str, department_id: str
+) -> str | None:
+    """Returns the id of a department's own running account, None where it has none."""
+    statement = select(table.c.account_id).where(
+        table.c.tenant_id == tenant_id,
+        table.c.department_id == department_id,
+        table.c.state == AccountState.ACTIVE.value,
+    )
+    return await tx.scalar(statement)

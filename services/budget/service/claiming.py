@@ -128,4 +128,4 @@ class Claims:
         ending = replace_by_usage(opened, found.cost, now)
         await authorizations.end(tx, [(ending.authorization, None)])
         after = await accounts.move(tx, ending.movements, now)
-        await self._ledger.told(tx, before, after, indexes, now)
+        await self._ledger.told(tx, before, after, indexes, now, movements=ending.movements)

@@ -9,6 +9,7 @@ from decimal import Decimal
 import numpy as np
 
 from services.optimizer.domain.catalogue import Catalogue, InstanceType
+from services.optimizer.domain.percentile import grouped_percentile
 from services.optimizer.domain.statistics import Floats, UtilizationSamples
 
 HOURS_OF_DAY = 24
@@ -68,8 +69,8 @@ def use_statistics(samples: UtilizationSamples) -> UseStatistics | None:
     if samples.measure == "memory":
         demand = float(np.percentile(ratios, MEMORY_PERCENTILE))
     else:
-        each = [float(np.percentile(ratios[days == day], 95)) for day in np.unique(days)]
-        demand = max(p95, float(np.percentile(each, BUSY_DAY_PERCENTILE)))
+        each = grouped_percentile(ratios, days - days[0], int(days[-1] - days[0]) + 1, 95)
+        demand = max(p95, float(np.nanpercentile(each, BUSY_DAY_PERCENTILE)))
     return UseStatistics(
         measure=samples.measure,
         mean=float(ratios.mean()),

@@ -20,6 +20,7 @@ from services.optimizer.domain.finding import (
     scope_of,
     text_of,
 )
+from services.optimizer.domain.percentile import grouped_percentile
 from services.optimizer.domain.rightsizing import use_of
 from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
 from services.optimizer.domain.spread import cost_spread, hourly
@@ -76,10 +77,9 @@ def quiet_hours(statistics: Statistics, samples: UtilizationSamples) -> Sequence
     index = np.minimum(samples.hours[known].astype(np.int64), statistics.hour_count - 1)
     hours = statistics.local_hours[index]
     ratios = samples.ratios[known]
-    quiet = np.zeros(HOURS_OF_WEEK, dtype=bool)
-    for hour in range(HOURS_OF_WEEK):
-        found = ratios[hours == hour]
-        quiet[hour] = found.size >= SAMPLES_OF_HOUR_MIN and np.percentile(found, 95) < QUIET_RATIO
+    counts = np.bincount(hours, minlength=HOURS_OF_WEEK)
+    tops = np.nan_to_num(grouped_percentile(ratios, hours, HOURS_OF_WEEK, 95), nan=1.0)
+    quiet = (counts >= SAMPLES_OF_HOUR_MIN) & (tops < QUIET_RATIO)
     return [hour for hour in range(HOURS_OF_WEEK) if quiet[hour] and _run(quiet, hour)]
 
 

@@ -45,8 +45,12 @@ SAVING_RATIO_MIN = Decimal("0.05")  # of the price: less is not worth a restart
 
 def use_of(resource: Resource) -> dict[str, UseStatistics]:
     """Returns the statistics of a resource by measure, those without samples left out."""
-    found = {name: use_statistics(samples) for name, samples in resource.utilization.items()}
-    return {name: one for name, one in found.items() if one is not None}
+    known: dict[str, UseStatistics] | None = resource.computed.get("use")
+    if known is None:
+        found = {name: use_statistics(one) for name, one in resource.utilization.items()}
+        known = {name: one for name, one in found.items() if one is not None}
+        resource.computed["use"] = known
+    return known
 
 
 def is_busy(use: Mapping[str, UseStatistics]) -> bool:

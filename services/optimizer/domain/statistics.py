@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -23,6 +23,7 @@ from services.kernel.money import EXACT, add_exactly
 from services.kernel.period import Period
 from services.optimizer.domain.catalogue import Catalogue
 from services.optimizer.domain.emission import EmissionFactors
+from services.optimizer.domain.percentile import grouped_percentile
 from services.optimizer.domain.subject import Subject
 from services.optimizer.domain.tariff import PeakSchedule, Tariff
 
@@ -104,6 +105,8 @@ class Resource:
     series: Sequence[UsageSeries]
     utilization: Mapping[str, UtilizationSamples]
     cost: Decimal
+    # What detectors compute of the samples, once for all of them.
+    computed: dict[str, Any] = field(default_factory=dict)
 
     @property
     def subject(self) -> Subject:
@@ -192,16 +195,10 @@ class Statistics:
         """Tells whether a series has ended long before others have."""
         return self.horizon - one.active_hours[1] > GONE_HOURS
 
-    def profile(self, values: Floats, *, percentile: float | None = None) -> Floats:
-        """Returns 168 means, or percentiles, of an hourly series by hour of the week."""
-        cells = np.zeros(HOURS_OF_WEEK)
-        for hour in range(HOURS_OF_WEEK):
-            found = values[self.local_hours == hour]
-            if found.size:
-                cells[hour] = (
-                    found.mean() if percentile is None else np.percentile(found, percentile)
-                )
-        return cells
+    def profile(self, values: Floats, *, percentile: float) -> Floats:
+        """Returns 168 percentiles of an hourly series by hour of the week, 0 without a value."""
+        found = grouped_percentile(values, self.local_hours, HOURS_OF_WEEK, percentile)
+        return np.nan_to_num(found)
 
     def instant(self, hour: float) -> datetime:
         """Returns the instant of an hour of the period."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.optimizer.domain.fit import IDLE_PEAK_MAX
+from services.optimizer.domain.percentile import grouped_percentile
 from services.optimizer.domain.statistics import (
     HOURS_OF_WEEK,
     Floats,
@@ -26,12 +27,9 @@ def weekly(statistics: Statistics, samples: UtilizationSamples) -> tuple[Floats,
     index = np.minimum(samples.hours[known].astype(np.int64), statistics.hour_count - 1)
     hours = statistics.local_hours[index]
     ratios = samples.ratios[known]
-    means, percentiles = np.zeros(HOURS_OF_WEEK), np.zeros(HOURS_OF_WEEK)
-    for hour in np.unique(hours):
-        found = ratios[hours == hour]
-        means[hour] = found.mean()
-        percentiles[hour] = np.percentile(found, 95)
-    return means, percentiles
+    counts = np.maximum(np.bincount(hours, minlength=HOURS_OF_WEEK), 1)
+    means = np.bincount(hours, ratios, HOURS_OF_WEEK) / counts
+    return means, np.nan_to_num(grouped_percentile(ratios, hours, HOURS_OF_WEEK, 95))
 
 
 def idle_share(resource: Resource) -> float | None:

@@ -88,5 +88,5 @@ CATALOGUE = Catalogue(
 
 def weekday_hours() -> tuple[Floats, Floats]:
     """Returns the weekday, 0 for Monday, and the hour of the day of each hour."""
-    hours = np.arange(HOURS)
+    hours = np.arange(HOURS, dtype=np.float64)
     return (hours // 24) % 7, hours % 24

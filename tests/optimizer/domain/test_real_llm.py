@@ -43,14 +43,19 @@ def test_prefix_caching_saves_the_difference_of_two_exact_pricings() -> None:
 
 def test_failed_requests_give_their_exact_cost() -> None:
     trace = shared_path("llm_usage", "alibaba_genai_requests_to_2024-11-30.csv.gz")
-    is_failed = True
     failed = [row for row in rows(trace) if row["predict_status"] == "FAILED"]
     seconds = sum((Decimal(row["exec_time_seconds"]) for row in failed), Decimal(0))
 
     found = failure_cost(
         [
             AttemptGroup(
-                1, "FAILED", True, 0, hour % 400, 1, Decimal(row["exec_time_seconds"]) * GPU_SECOND
+                series_id=1,
+                error_code="FAILED",
+                is_failed=True,
+                retries=0,
+                hour=hour % 400,
+                operations=1,
+                cost=Decimal(row["exec_time_seconds"]) * GPU_SECOND,
             )
             for hour, row in enumerate(failed)
         ],

@@ -112,33 +112,15 @@ def build(
     database: Database, usage: grpc.aio.Channel, settings: BudgetSettings, *, clock: Clock
 ) -> BudgetService:
     """Makes the use cases, the servicers over them and the workers. usage: that service."""
-    reader = StubUsageReader(usage)
-    feed = BudgetFeed(database)
     alerts = alert_base(database, clock=clock)
-    periods = Periods(feed, alerts.evaluator, clock=clock)
-    indexes, rates = BudgetIndexes(database), ExchangeRates()
-    movements = SpendLedger(feed, periods, alerts.evaluator)
-    base = Foundation(
-        database=database,
-        usage=reader,
-        directories=Directories(reader),
-        indexes=indexes,
-        feed=feed,
-        periods=periods,
-        rates=rates,
-        movements=movements,
-        spending=Spending(database, indexes, movements, rates=rates, clock=clock),
-        evaluator=alerts.evaluator,
-        tokens=PageTokens(settings.page_token_secret),
-        clock=clock,
-    )
+    base = foundation_of(database, StubUsageReader(usage), alerts, settings, clock=clock)
     budget = budget_servicer(base, usage, settings)
     audit = AuditServicer(log=AuditLog(database, tokens=base.tokens))
     reconciler = Reconciler(
         database,
-        usage=reader,
-        periods=periods,
-        feed=feed,
+        usage=base.usage,
+        periods=base.periods,
+        feed=base.feed,
         tokens=base.tokens,
         clock=clock,
     )
@@ -156,14 +138,20 @@ def build(
             *telling.work.loops(),
             *ledger_workers(
                 database,
-                costs=CostLedger(indexes, base.directories, movements, rates=rates, clock=clock),
+                costs=CostLedger(
+                    base.indexes,
+                    base.directories,
+                    base.movements,
+                    rates=base.rates,
+                    clock=clock,
+                ),
                 pages=StubCostFeed(usage).pages,
                 spending=base.spending,
                 claims=Claims(
                     database,
                     StubUsageEvents(usage, clock=clock),
-                    indexes,
-                    movements,
+                    base.indexes,
+                    base.movements,
                     clock=clock,
                 ),
             ),
@@ -172,10 +160,39 @@ def build(
                 turns=PeriodTurns(database, base.periods, clock=clock),
                 reconciler=reconciler,
                 clock=clock,
-                feed=feed,
+                feed=base.feed,
                 feed_retention=timedelta(days=settings.feed_retention_days),
             ),
         ],
+    )
+
+
+def foundation_of(
+    database: Database,
+    reader: StubUsageReader,
+    alerts: AlertBase,
+    settings: BudgetSettings,
+    *,
+    clock: Clock,
+) -> Foundation:
+    """Makes what several use cases stand on."""
+    feed = BudgetFeed(database)
+    periods = Periods(feed, alerts.evaluator, clock=clock)
+    indexes, rates = BudgetIndexes(database), ExchangeRates()
+    movements = SpendLedger(feed, periods, alerts.evaluator)
+    return Foundation(
+        database=database,
+        usage=reader,
+        directories=Directories(reader),
+        indexes=indexes,
+        feed=feed,
+        periods=periods,
+        rates=rates,
+        movements=movements,
+        spending=Spending(database, indexes, movements, rates=rates, clock=clock),
+        evaluator=alerts.evaluator,
+        tokens=PageTokens(settings.page_token_secret),
+        clock=clock,
     )
 
 

@@ -13,6 +13,7 @@ from finops.budget.v1 import budget_status_model_pb2 as status_model
 from finops.budget.v1 import ledger_service_pb2 as ledger
 from finops.common.v1.money_pb2 import Money
 
+from services.budget.bootstrap import alert_base
 from services.budget.service.periods import Periods
 from services.budget.service.turning import PeriodTurns
 from services.budget.store.changes import BudgetFeed
@@ -30,7 +31,11 @@ DAILY = model.BUDGET_CADENCE_DAILY
 @pytest.fixture
 def turns(budget_database: Database, clock: ManualClock) -> PeriodTurns:
     """The worker that ends periods, driven by the test."""
-    periods = Periods(BudgetFeed(budget_database), clock=clock)
+    periods = Periods(
+        BudgetFeed(budget_database),
+        alert_base(budget_database, clock=clock).evaluator,
+        clock=clock,
+    )
     return PeriodTurns(budget_database, periods, clock=clock)
 
 
@@ -43,7 +48,11 @@ async def spend(
     async def work(tx: Transaction) -> None:
         found = await budgets.find_budget(tx, caller.tenant_id, budget.budget_id)
         assert found is not None
-        periods = Periods(BudgetFeed(database), clock=ManualClock(NOW))
+        periods = Periods(
+            BudgetFeed(database),
+            alert_base(database, clock=ManualClock(NOW)).evaluator,
+            clock=ManualClock(NOW),
+        )
         await tx.driver.execute(
             """
             UPDATE budget.budget_period SET spent = spent + $3

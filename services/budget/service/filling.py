@@ -14,6 +14,7 @@ from typing import Final
 from services.budget.domain.budget import Budget
 from services.budget.domain.change import ChangeKind
 from services.budget.errors import FillContended, TooManyPastPeriods
+from services.budget.service.evaluating import Evaluator
 from services.budget.service.periods import Periods, change_of_period
 from services.budget.service.usage import SpendAnswer, UsageReader
 from services.budget.store import periods as rows
@@ -39,9 +40,11 @@ class Filling:
         usage: UsageReader,
         periods: Periods,
         feed: BudgetFeed,
+        evaluator: Evaluator,
         clock: Clock,
     ) -> None:
         """usage: who knows what was spent."""
+        self._evaluator = evaluator
         self._database = database
         self._usage = usage
         self._periods = periods
@@ -91,6 +94,7 @@ class Filling:
                 sequence=answer.sequence,
             )
             await self._periods.carry(tx, budget, row)
+            await self._evaluator.evaluate_rows(tx, budget.tenant_id, [row])
             change = change_of_period(row, ChangeKind.TOTALS, now)
             await self._feed.append(tx, [change], tenant_id=budget.tenant_id)
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from services.budget.domain.budget import Budget, BudgetPeriod
 from services.budget.domain.change import BudgetChange, ChangeKind
+from services.budget.service.evaluating import Evaluator
 from services.budget.store import periods
 from services.budget.store.changes import BudgetFeed
 from services.kernel.clock import Clock
@@ -26,9 +27,10 @@ ZERO: Final = Decimal(0)
 class Periods:
     """The rows of periods, with the limit that holds now."""
 
-    def __init__(self, feed: BudgetFeed, *, clock: Clock) -> None:
-        """Takes the feed that resets are told on."""
+    def __init__(self, feed: BudgetFeed, evaluator: Evaluator, *, clock: Clock) -> None:
+        """Takes the feed that resets are told on, and what compares limits with thresholds."""
         self._feed = feed
+        self._evaluator = evaluator
         self._clock = clock
 
     async def open(self, tx: Transaction, budget: Budget, at: datetime) -> BudgetPeriod | None:
@@ -106,7 +108,9 @@ class Periods:
         # The end moves where the budget got another end, never back before what has counted.
         period = budget.period_at(row.period.start) or row.period
         parts = budget.limit_parts(period, now)
-        return await periods.set_limit(tx, budget.tenant_id, row, parts=parts, end=period.end)
+        limited = await periods.set_limit(tx, budget.tenant_id, row, parts=parts, end=period.end)
+        await self._evaluator.evaluate_rows(tx, budget.tenant_id, [limited])
+        return limited
 
     async def _close(
         self, tx: Transaction, budget: Budget, row: BudgetPeriod, now: datetime

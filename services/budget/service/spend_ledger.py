@@ -60,7 +60,7 @@ class SpendLedger:
         indexes: Mapping[str, BudgetIndex],
         now: datetime,
         *,
-        movements: Sequence[Movement],
+        movements: Sequence[Movement] = (),
     ) -> None:
         """Appends the facts that figures moved, fires alerts, carries what closed periods leave.
 

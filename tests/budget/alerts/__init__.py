@@ -1,0 +1,1 @@
+"""Alerts and notifications, against real receivers."""

@@ -16,6 +16,7 @@ from finops.common.v1.money_pb2 import Money
 from services.budget.bootstrap import alert_base
 from services.budget.service.periods import Periods
 from services.budget.service.turning import PeriodTurns
+from services.budget.store import budgets
 from services.budget.store.changes import BudgetFeed
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
@@ -43,7 +44,6 @@ async def spend(
     database: Database, caller: Caller, budget: model.Budget, amount: str, day: datetime
 ) -> None:
     """Moves what a period has spent, as the ledger does, carrying over what it leaves."""
-    from services.budget.store import budgets  # noqa: PLC0415 - white box
 
     async def work(tx: Transaction) -> None:
         found = await budgets.find_budget(tx, caller.tenant_id, budget.budget_id)

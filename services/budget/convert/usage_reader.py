@@ -126,7 +126,8 @@ class StubUsageReader:
             with _asking(tenant_id):
                 answer = await self._usage.ListUsageEvents(request, timeout=QUERY_SECONDS)
             for stored in answer.events:
-                yield _event(stored, terms)
+                if not stored.is_voided:
+                    yield _event(stored, terms)
             request.page_token = answer.next_page_token
             if not request.page_token:
                 return

@@ -249,4 +249,4 @@ def test_terms_that_cannot_hold_are_refused() -> None:
         {"display_name": ""},
     ):
         with pytest.raises(FieldViolations):
-            replace(TERMS, **wrong)  # type: ignore[arg-type]
+            replace(TERMS, **wrong)

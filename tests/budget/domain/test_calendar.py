@@ -141,7 +141,7 @@ def test_a_custom_period_comes_once() -> None:
 def test_a_rule_that_contradicts_itself_is_refused() -> None:
     for wrong in ({"custom_days": 3}, {"cadence": Cadence.CUSTOM}):
         with pytest.raises(FieldViolations):
-            PeriodRule(**({"cadence": Cadence.DAILY} | wrong))  # type: ignore[arg-type]
+            PeriodRule(**({"cadence": Cadence.DAILY} | wrong))
 
 
 rules = st.builds(

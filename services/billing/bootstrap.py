@@ -13,31 +13,52 @@ from finops.billing.v1 import (
     account_service_pb2_grpc,
     billing_service_pb2_grpc,
     catalogue_service_pb2_grpc,
+    credit_note_service_pb2_grpc,
+    invoice_service_pb2_grpc,
     pricing_plan_service_pb2_grpc,
+    run_service_pb2_grpc,
     subscription_service_pb2_grpc,
 )
 
 from services.billing.api.accounts import AccountServicer
 from services.billing.api.billing import BillingServicer
 from services.billing.api.catalogue import CatalogueServicer
+from services.billing.api.credit_notes import CreditNoteServicer
+from services.billing.api.invoices import InvoiceServicer, InvoiceUseCases
 from services.billing.api.plans import PricingPlanServicer
+from services.billing.api.run_service import RunServicer
 from services.billing.api.subscriptions import SubscriptionServicer
+from services.billing.convert.allocated_costs import UsageServiceCosts
+from services.billing.convert.cost_changes import cost_changes
+from services.billing.convert.notifications import BudgetNotifier
 from services.billing.convert.tenant_directory import UsageTenantDirectory
+from services.billing.convert.usage_events import UsageServiceEvents
 from services.billing.domain.seeded_plans import seeded_plans
 from services.billing.service.accounts import Accounts
 from services.billing.service.advancing import Advancing
 from services.billing.service.catalogue import Catalogue
 from services.billing.service.changing import SubscriptionChanges
+from services.billing.service.chargeback import Chargebacks
+from services.billing.service.crediting import CreditNotes
 from services.billing.service.credits import Credits
+from services.billing.service.documents import Documents
 from services.billing.service.drafting import Drafting
 from services.billing.service.invoicing import Invoices
 from services.billing.service.issuing import Issuing
 from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.lifecycle import Lifecycle
+from services.billing.service.mailing import Mailing
+from services.billing.service.maturing import Maturing
+from services.billing.service.metering import Metering
 from services.billing.service.moving import InvoiceMoves
+from services.billing.service.paying import Paying
 from services.billing.service.plans import Plans
+from services.billing.service.provider.providers import Providers
+from services.billing.service.provider.work import ProviderWork
+from services.billing.service.running import BillingRuns
 from services.billing.service.subscriptions import Subscriptions
 from services.billing.service.summary import Summaries
+from services.billing.service.tracing import Tracing
 from services.billing.settings import BillingSettings
 from services.billing.worker import workers
 from services.kernel import server
@@ -60,13 +81,16 @@ SERVICE = "billing"
 class BillingService:
     """What the service serves, and what runs beside it. plans: seeds the first ones.
 
-    advancing: what the calendar does to subscriptions.
+    advancing, credit: what the calendar does to subscriptions and to credit. envelope: seals what
+    is known of people.
     """
 
     servicers: Sequence[Register]
     workers: Sequence[Worker]
     plans: Plans
     advancing: Advancing
+    credit: Credits
+    envelope: Envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +115,9 @@ class Core:
     advancing: Advancing
     subscriptions: Subscriptions
     changes: SubscriptionChanges
+    envelope: Envelope
+    moves: InvoiceMoves
+    issuing: Issuing
     invoices: Invoices
     summaries: Summaries
 
@@ -101,10 +128,11 @@ def make_core(database: Database, peers: Peers, settings: BillingSettings, *, cl
     feed = BillingFeed(database)
     journal = Journal(feed)
     rates = ExchangeRates()
+    envelope = Envelope(settings.encryption_keys)
     accounts = Accounts(
         database,
         journal,
-        Envelope(settings.encryption_keys),
+        envelope,
         UsageTenantDirectory(peers.usage),
         tokens=tokens,
         clock=clock,
@@ -127,6 +155,9 @@ def make_core(database: Database, peers: Peers, settings: BillingSettings, *, cl
         advancing=advancing,
         subscriptions=subscriptions,
         changes=SubscriptionChanges(database, lifecycle, subscriptions, accounts, clock=clock),
+        envelope=envelope,
+        moves=moves,
+        issuing=issuing,
         invoices=invoices,
         summaries=Summaries(database, invoices, feed, rates, tokens=tokens, clock=clock),
     )
@@ -148,22 +179,77 @@ def selling(core: Core, *, clock: Clock) -> Sequence[Register]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Invoicing:
+    """What makes, corrects, runs and collects invoices."""
+
+    use_cases: InvoiceUseCases
+    credit_notes: CreditNotes
+    runs: BillingRuns
+    maturing: Maturing
+    provider: ProviderWork
+
+
+def make_invoicing(
+    database: Database, peers: Peers, settings: BillingSettings, core: Core, *, clock: Clock
+) -> Invoicing:
+    """Makes the use cases of invoices."""
+    tokens, invoices, issuing = core.tokens, core.invoices, core.issuing
+    documents = Documents(database, invoices, core.accounts)
+    providers = Providers(database, core.envelope, base_url=settings.stripe_address)
+    return Invoicing(
+        use_cases=InvoiceUseCases(
+            invoices=invoices,
+            tracing=Tracing(database, UsageServiceEvents(peers.usage), tokens=tokens),
+            documents=documents,
+            mailing=Mailing(database, documents, BudgetNotifier(peers.budget), clock=clock),
+            chargebacks=Chargebacks(
+                database, UsageServiceCosts(peers.usage), core.accounts, issuing, clock=clock
+            ),
+        ),
+        credit_notes=CreditNotes(
+            database, core.moves, core.credit, core.journal, tokens=tokens, clock=clock
+        ),
+        runs=BillingRuns(database, invoices, issuing, tokens=tokens, clock=clock),
+        maturing=Maturing(database, invoices, core.moves, clock=clock),
+        provider=ProviderWork.of(database, providers, core.journal, clock=clock),
+    )
+
+
+def issuing(made: Invoicing) -> Sequence[Register]:
+    """Makes the servicers of invoices, credit notes and runs."""
+    invoices = InvoiceServicer(made.use_cases)
+    notes = CreditNoteServicer(made.credit_notes)
+    runs = RunServicer(runs=made.runs)
+    return [
+        partial(invoice_service_pb2_grpc.add_InvoiceServiceServicer_to_server, invoices),
+        partial(credit_note_service_pb2_grpc.add_CreditNoteServiceServicer_to_server, notes),
+        partial(run_service_pb2_grpc.add_RunServiceServicer_to_server, runs),
+    ]
+
+
 def build(
     database: Database, peers: Peers, settings: BillingSettings, *, clock: Clock
 ) -> BillingService:
     """Makes the use cases, the servicers over them and the workers."""
     core = make_core(database, peers, settings, clock=clock)
+    made = make_invoicing(database, peers, settings, core, clock=clock)
     audit = AuditServicer(log=AuditLog(database, tokens=core.tokens))
     billing = BillingServicer(
         plans=core.plans,
         subscriptions=core.subscriptions,
         changes=core.changes,
         summaries=core.summaries,
+        invoicing=made.use_cases,
+        credit_notes=made.credit_notes,
+        runs=made.runs,
+        paying=Paying(database, made.provider.collecting),
     )
     return BillingService(
         servicers=[
             partial(billing_service_pb2_grpc.add_BillingServiceServicer_to_server, billing),
             *selling(core, clock=clock),
+            *issuing(made),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
         ],
         workers=workers(
@@ -172,9 +258,16 @@ def build(
             credit=core.credit,
             feed=core.feed,
             feed_retention=timedelta(days=settings.feed_retention_days),
+            metering=Metering(database, cost_changes(peers.usage)),
+            runs=made.runs,
+            chargebacks=made.use_cases.chargebacks,
+            maturing=made.maturing,
+            provider=made.provider,
         ),
         plans=core.plans,
         advancing=core.advancing,
+        credit=core.credit,
+        envelope=core.envelope,
     )
 
 
@@ -199,4 +292,5 @@ async def serve(settings: BillingSettings, *, clock: Clock | None = None) -> Non
         api_keys=RemoteApiKeyDirectory(usage),
         workers=built.workers,
         closing=[usage.close, budget.close],
+        envelope=built.envelope,
     )

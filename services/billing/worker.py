@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from services.billing.service import advancing as advances
+from services.billing.service import chargeback, running
 from services.billing.service import credits as grants
+from services.billing.service import maturing as maturing_invoices
 from services.billing.service.advancing import Advancing
+from services.billing.service.chargeback import Chargebacks
 from services.billing.service.credits import Credits
 from services.billing.service.journal import BillingFeed
+from services.billing.service.maturing import Maturing
+from services.billing.service.metering import Metering
+from services.billing.service.provider.work import ProviderWork
+from services.billing.service.running import BillingRuns
 from services.kernel.database import Database
 from services.kernel.idempotency import trim_answers
 from services.kernel.job_worker import JobWorker
 from services.kernel.jobs import Job
-from services.kernel.workers import Worker
+from services.kernel.workers import Loop, Worker
 
 SERVICE = "billing"
 TRIM_JOB = "trim"
@@ -27,6 +34,11 @@ def workers(
     credit: Credits,
     feed: BillingFeed,
     feed_retention: timedelta,
+    metering: Metering,
+    runs: BillingRuns,
+    chargebacks: Chargebacks,
+    maturing: Maturing,
+    provider: ProviderWork,
 ) -> Sequence[Worker]:
     """Returns what runs beside the calls: queued jobs and those of the calendar."""
 
@@ -41,4 +53,12 @@ def workers(
     jobs.every("20 * * * *", grants.JOB)
     jobs.handle(TRIM_JOB, trim, concurrency=1)
     jobs.every("50 * * * *", TRIM_JOB)
-    return [jobs]
+    provider.register(jobs)
+    # A run is one job: what it does at once is its own to bound.
+    jobs.handle(running.RUN_JOB, runs.work, concurrency=1)
+    jobs.handle(running.DAILY_JOB, runs.start_daily, concurrency=1)
+    jobs.handle(chargeback.CHARGEBACK_JOB, chargebacks.work, concurrency=1)
+    jobs.handle(maturing_invoices.JOB, maturing.run, concurrency=1)
+    jobs.every("10 4 * * *", running.DAILY_JOB)
+    jobs.every("*/10 * * * *", maturing_invoices.JOB)
+    return [Loop("metering", metering.follow), jobs]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from finops.billing.v1 import billing_service_pb2_grpc
 
+from services.billing.api.invoice_methods import InvoiceMethods
+from services.billing.api.invoices import InvoiceUseCases
 from services.billing.api.subscriptions import SubscriptionMethods
 from services.billing.api.summary import SummaryMethods
 from services.billing.service.changing import SubscriptionChanges
+from services.billing.service.crediting import CreditNotes
+from services.billing.service.paying import Paying
 from services.billing.service.plans import Plans
+from services.billing.service.running import BillingRuns
 from services.billing.service.subscriptions import Subscriptions
 from services.billing.service.summary import Summaries
 
@@ -15,6 +20,7 @@ from services.billing.service.summary import Summaries
 class BillingServicer(
     SummaryMethods,
     SubscriptionMethods,
+    InvoiceMethods,
     billing_service_pb2_grpc.BillingServiceServicer,
 ):
     """Serves BillingService."""
@@ -26,9 +32,17 @@ class BillingServicer(
         subscriptions: Subscriptions,
         changes: SubscriptionChanges,
         summaries: Summaries,
+        invoicing: InvoiceUseCases,
+        credit_notes: CreditNotes,
+        runs: BillingRuns,
+        paying: Paying,
     ) -> None:
         """Takes the use cases of each module's methods."""
         self._plans = plans
         self._subscriptions = subscriptions
         self._changes = changes
         self._summaries = summaries
+        self._invoicing = invoicing
+        self._credit_notes = credit_notes
+        self._runs = runs
+        self._paying = paying

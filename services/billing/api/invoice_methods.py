@@ -16,6 +16,7 @@ from services.billing.convert import documents as convert_documents
 from services.billing.convert import invoices as convert
 from services.billing.convert import runs as convert_runs
 from services.billing.service.crediting import CreditNotes
+from services.billing.service.paying import Paying
 from services.billing.service.running import BillingRuns
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -28,6 +29,7 @@ class InvoiceMethods:
     _invoicing: InvoiceUseCases
     _credit_notes: CreditNotes
     _runs: BillingRuns
+    _paying: Paying
 
     async def GenerateInvoice(
         self, request: messages.GenerateInvoiceRequest, _: Context
@@ -82,6 +84,16 @@ class InvoiceMethods:
             tenant_id, request.invoice_id, request.reason, etag=request.etag
         )
         return messages.VoidInvoiceResponse(invoice=convert.from_invoice(invoice))
+
+    async def PayInvoice(
+        self, request: messages.PayInvoiceRequest, _: Context
+    ) -> messages.PayInvoiceResponse:
+        """Begins to collect an invoice."""
+        tenant_id = as_tenant(request.tenant_id)
+        invoice = await self._paying.pay_invoice(
+            tenant_id, request.invoice_id, payment_method_id=request.payment_method_id
+        )
+        return messages.PayInvoiceResponse(invoice=convert.from_invoice(invoice))
 
     async def GetInvoicePdf(self, request: messages.GetInvoicePdfRequest, _: Context) -> HttpBody:
         """Returns an invoice as PDF."""

@@ -108,7 +108,7 @@ def from_invoices(page: Page[Invoice]) -> messages.ListInvoicesResponse:
     )
 
 
-def from_state(state: InvoiceState | None) -> model.InvoiceState:
+def from_state(state: InvoiceState | None) -> model.InvoiceState.ValueType:
     """Converts a state; None is unspecified."""
     name = "UNSPECIFIED" if state is None else state.name
     return model.InvoiceState.Value(f"INVOICE_STATE_{name}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import UTC
 from decimal import Decimal
 from typing import Any, Final
@@ -17,11 +16,12 @@ from services.kernel.client import on_behalf_of
 from services.kernel.period import Period
 
 READ_SECONDS: Final = 10.0
-# Attributes that the usage service filters by under the same name.
 _SAME: Final = (
     *("resource_type", "unit", "department", "project", "resource_id", "service"),
     *("service_category", "provider", "region", "sub_account_id", "charge_category"),
 )
+# What the usage service's filters call otherwise than its events do.
+_RENAMED: Final = {"user_id": "user", "sub_account_id": "sub_account"}
 
 
 class UsageServiceEvents:
@@ -96,9 +96,10 @@ def to_event(stored: usage_model_pb2.StoredUsageEvent) -> UsageEvent:
 
 
 def _filter_of(dimension: Dimension) -> str:
-    known = {each.name for each in fields(Dimension)}
-    terms = [f"{name} = {_quoted(getattr(dimension, name))}" for name in _SAME if name in known]
-    terms.append(f"user = {_quoted(dimension.user_id)}")
+    terms = [
+        f"{_RENAMED.get(name, name)} = {_quoted(getattr(dimension, name))}"
+        for name in (*_SAME, "user_id")
+    ]
     terms += [f"tags.{_key(key)} = {_quoted(text)}" for key, text in dimension.tags.items()]
     return " AND ".join(terms)
 

@@ -28,6 +28,7 @@ from services.billing.errors import (
 from services.billing.service.credits import Credits, require_account
 from services.billing.service.journal import Journal
 from services.billing.service.moving import InvoiceMoves, add_event, locked_invoice
+from services.billing.service.provider.queue import queue_credit_note
 from services.billing.store import credit_notes as rows
 from services.billing.store import invoices as invoice_rows
 from services.kernel import audit
@@ -205,6 +206,9 @@ class CreditNotes:
         if note.settlement is CreditSettlement.BALANCE:
             account = await require_account(tx, tenant_id, invoice.account_id)
             await self._credit.grant(tx, account, _grant(issued, now))
+        elif invoice.provider_invoice_id:
+            # The provider's copy follows, and a refund goes through it.
+            await queue_credit_note(tx, issued.credit_note_id, tenant_id=tenant_id)
         await self._tell(tx, tenant_id, issued, before=note.state.value)
         return issued
 

@@ -31,8 +31,9 @@ from services.billing.errors import (
 from services.billing.service.accounts import require_etag
 from services.billing.service.credits import Credits
 from services.billing.service.drafting import Drafting, Target
-from services.billing.service.issuing import Issuing, Parties, job_payload
+from services.billing.service.issuing import Issuing, Parties
 from services.billing.service.moving import SYSTEM, InvoiceMoves, add_event, locked_invoice
+from services.billing.service.provider.queue import queue_close
 from services.billing.store import invoices as rows
 from services.billing.store import metering, plans
 from services.billing.store import pending_lines as pending_rows
@@ -41,11 +42,8 @@ from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
 from services.kernel.ids import new_id
-from services.kernel.jobs import enqueue
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period
-
-VOID_JOB = "void_invoice"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,8 +223,7 @@ class Invoices:
                 grace_end_at=None,
             )
             if invoice.provider_invoice_id:
-                key = f"{VOID_JOB}:{tenant_id}:{invoice_id}"
-                await enqueue(tx, VOID_JOB, job_payload(voided), key=key)
+                await queue_close(tx, invoice_id)
             await _audited(tx, "invoices.void", voided)
         return voided
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,6 +20,7 @@ from services.billing.service.advancing import Advancing
 from services.billing.service.credits import Credits
 from services.billing.service.drafting import Drafting, Target
 from services.billing.service.moving import InvoiceMoves
+from services.billing.service.provider.queue import queue_push
 from services.billing.store import accounts as account_rows
 from services.billing.store import invoices as rows
 from services.billing.store import metering
@@ -29,9 +29,7 @@ from services.billing.store import subscriptions as subscription_rows
 from services.kernel.clock import Clock
 from services.kernel.database import Transaction
 from services.kernel.ids import new_id
-from services.kernel.jobs import enqueue
 
-PUSH_JOB = "push_invoice"
 SERIES = "INV"
 CHARGEBACK_SERIES = "CB"
 
@@ -44,11 +42,6 @@ class Parties:
     subscription: Subscription
     include_usage: bool
     grace: timedelta
-
-
-def job_payload(invoice: Invoice) -> bytes:
-    """Returns what a job about an invoice carries."""
-    return json.dumps({"tenant_id": invoice.tenant_id, "invoice_id": invoice.invoice_id}).encode()
 
 
 class Issuing:
@@ -187,8 +180,7 @@ class Issuing:
 
     async def push(self, tx: Transaction, invoice: Invoice) -> None:
         """Queues a locked invoice for its provider."""
-        key = f"{PUSH_JOB}:{invoice.tenant_id}:{invoice.invoice_id}"
-        await enqueue(tx, PUSH_JOB, job_payload(invoice), tenant_id=invoice.tenant_id, key=key)
+        await queue_push(tx, invoice.invoice_id, tenant_id=invoice.tenant_id)
 
     async def _claim(
         self, tx: Transaction, invoice: Invoice, parties: Parties, draft: Draft

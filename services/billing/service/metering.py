@@ -16,15 +16,16 @@ CONSUMER = "usage_costs"
 class Metering:
     """Follows the usage service's feed."""
 
-    def __init__(self, database: Database) -> None:
-        """Takes the billing service's database."""
+    def __init__(self, database: Database, source: Source[UsageChange]) -> None:
+        """source: opens the feed of all tenants after a position."""
+        self._source = source
         self.consumer: FeedConsumer[UsageChange] = FeedConsumer(
             database, name=CONSUMER, apply=apply_changes
         )
 
-    async def follow(self, source: Source[UsageChange]) -> None:
+    async def follow(self) -> None:
         """Follows until cancelled."""
-        await self.consumer.run(source)
+        await self.consumer.run(self._source)
 
 
 async def apply_changes(tx: Transaction, items: Sequence[FeedItem[UsageChange]]) -> None:

@@ -369,13 +369,13 @@ async def drafts_to_finalize(tx: Transaction, now: datetime, limit: int) -> list
     return [(row["tenant_id"], row["invoice_id"]) for row in found]
 
 
-async def invoices_to_collect(tx: Transaction, now: datetime, limit: int) -> list[tuple[str, str]]:
-    """Returns (tenant, invoice) of what is to be collected by now, over all tenants."""
+async def overdue_invoices(tx: Transaction, now: datetime, limit: int) -> list[tuple[str, str]]:
+    """Returns (tenant, invoice) of what nobody charges and was to be paid by now."""
     found = await tx.driver.fetch(
         """
         SELECT tenant_id, invoice_id FROM billing.invoice
-        WHERE next_attempt_at <= $1 AND state IN ('open', 'past_due')
-        ORDER BY next_attempt_at LIMIT $2
+        WHERE state = 'open' AND due_at < $1 AND next_attempt_at IS NULL AND kind <> 'chargeback'
+        ORDER BY due_at LIMIT $2
         """,
         now,
         limit,

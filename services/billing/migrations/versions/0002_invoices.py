@@ -140,6 +140,7 @@ CREATE INDEX invoice_of_account ON billing.invoice (tenant_id, account_id, perio
 -- Workers look over all tenants for drafts whose grace has ended and for what is to be collected.
 CREATE INDEX invoice_in_grace ON billing.invoice (grace_end_at)
     WHERE state IN ('draft', 'rated');
+CREATE INDEX invoice_unpaid ON billing.invoice (due_at) WHERE state = 'open';
 CREATE INDEX invoice_to_collect ON billing.invoice (next_attempt_at)
     WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX invoice_of_run ON billing.invoice (run_id) WHERE run_id <> '';

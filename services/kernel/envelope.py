@@ -32,7 +32,7 @@ REWRAP_BATCH = 500  # data keys locked by one transaction of a rotation
 _ID_BYTES = 16
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
-_FORMAT = 1
+FORMAT = 1
 _HEADER = 1 + _ID_BYTES + _NONCE_BYTES
 
 log = structlog.get_logger(__name__)
@@ -88,6 +88,11 @@ class Envelope:
         self._current = keys[0] if keys else None
         self._keys = {key.key_id: key for key in keys}
 
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is a master key to seal with."""
+        return self._current is not None
+
     async def seal(
         self, tx: Transaction, tenant_id: str, plaintext: bytes, purpose: str, *, key_name: str = ""
     ) -> bytes:
@@ -99,7 +104,7 @@ class Envelope:
         key_id, key = await self._sealing_key(tx, tenant_id, key_name)
         nonce = secrets.token_bytes(_NONCE_BYTES)
         bound = _frame(tenant_id, key_name, purpose)
-        return bytes([_FORMAT]) + key_id + nonce + AESGCM(key).encrypt(nonce, plaintext, bound)
+        return bytes([FORMAT]) + key_id + nonce + AESGCM(key).encrypt(nonce, plaintext, bound)
 
     async def open(
         self, tx: Transaction, tenant_id: str, sealed: bytes, purpose: str, *, key_name: str = ""
@@ -108,7 +113,7 @@ class Envelope:
 
         Raises DataKeyDestroyed, SecretUnreadable, MasterKeyMissing, EncryptionNotConfigured.
         """
-        if len(sealed) < _HEADER + _TAG_BYTES or sealed[0] != _FORMAT:
+        if len(sealed) < _HEADER + _TAG_BYTES or sealed[0] != FORMAT:
             raise SecretUnreadable(purpose=purpose)
         key_id, nonce = sealed[1 : 1 + _ID_BYTES], sealed[1 + _ID_BYTES : _HEADER]
         row = await tx.driver.fetchrow(

@@ -18,6 +18,7 @@ from opentelemetry import metrics
 
 from services.kernel.call import Call, current_call
 from services.kernel.database import Database, Transaction
+from services.kernel.envelope import FORMAT, Envelope
 from services.kernel.errors import AlreadyExists
 
 RETENTION = timedelta(hours=24)  # clients retry for minutes; a day covers a night's outage
@@ -75,13 +76,20 @@ def request_key(request: Message, *, tenant_id: str, method: str, request_id: st
 
 
 async def answer_once(
-    database: Database, key: RequestKey, answer_type: type[_M], call: Callable[[], Awaitable[_M]]
+    database: Database,
+    key: RequestKey,
+    answer_type: type[_M],
+    call: Callable[[], Awaitable[_M]],
+    *,
+    envelope: Envelope | None = None,
 ) -> _M:
     """Makes the call, or returns the answer of the same call before; one at a time per key.
 
     All transactions of the call over its tenant become one, which commits with the answer: what
     fails leaves nothing, so that a repetition runs it again. So do its system transactions, when
     one of them makes its first change.
+    envelope: seals the stored answer, which may hold what its tables keep sealed; one without a
+    master key leaves it in clear.
     Raises RequestIdReused when the key's earlier request differs, LockTimeout when an earlier one
     is still running after the database's lock timeout.
     """
@@ -94,11 +102,12 @@ async def answer_once(
     try:
         answer = await call()
         async with database.concluding(progress) as tx:
-            await _store(tx, key, answer.SerializeToString())
+            await _store(tx, key, await _sealed(tx, key, answer.SerializeToString(), envelope))
     except _Answered as answered:
         await database.abandon(progress)
         _replays.add(1, {"method": key.method})
-        return answer_type.FromString(answered.response)
+        content = await _opened(database, key, answered.response, envelope)
+        return answer_type.FromString(content)
     except BaseException:
         await database.abandon(progress)
         raise
@@ -106,6 +115,28 @@ async def answer_once(
         current_call.reset(token)
     await database.complete(progress)
     return answer
+
+
+async def _sealed(
+    tx: Transaction, key: RequestKey, content: bytes, envelope: Envelope | None
+) -> bytes:
+    if envelope is None or not envelope.is_configured:
+        return content
+    return await envelope.seal(tx, key.tenant_id, content, _purpose(key))
+
+
+async def _opened(
+    database: Database, key: RequestKey, stored: bytes, envelope: Envelope | None
+) -> bytes:
+    """Returns the answer; no message begins as sealed bytes do, with a field of number 0."""
+    if envelope is None or stored[:1] != bytes([FORMAT]):
+        return stored
+    async with database.read(key.tenant_id) as tx:
+        return await envelope.open(tx, key.tenant_id, stored, _purpose(key))
+
+
+def _purpose(key: RequestKey) -> str:
+    return f"answer.{key.method}.{key.request_id}"
 
 
 async def _claim(tx: Transaction, key: RequestKey) -> None:

@@ -27,6 +27,7 @@ from services.kernel.caller import Caller, require_permission, require_tenant, s
 from services.kernel.database import Database
 from services.kernel.deadline import set_deadline
 from services.kernel.drain import Drain, ServerDraining
+from services.kernel.envelope import Envelope
 from services.kernel.errors import INTERNAL_MESSAGE, Error, InvalidArgument
 from services.kernel.idempotency import answer_once, request_key
 from services.kernel.method_policy import MethodPolicy, policy_of
@@ -77,8 +78,11 @@ class KernelInterceptor(grpc.aio.ServerInterceptor):
         drain: Drain | None = None,
         tracer: Tracer | None = None,
         requires_audit: bool = False,
+        envelope: Envelope | None = None,
     ) -> None:
         """database: where answers to idempotent calls are kept; None keeps none.
+
+        envelope: seals those answers.
 
         requires_audit: an audited method without an entry fails, for tests; else it is logged.
         """
@@ -87,6 +91,7 @@ class KernelInterceptor(grpc.aio.ServerInterceptor):
         self.drain = drain or Drain()
         self.tracer = tracer or recording_tracer()
         self.requires_audit = requires_audit
+        self.envelope = envelope
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -241,7 +246,13 @@ class _Endpoint:
             request_id=request_id,
         )
         answer_type = self._policy.response_type
-        return await answer_once(database, key, answer_type, lambda: self._called(request, context))
+        return await answer_once(
+            database,
+            key,
+            answer_type,
+            lambda: self._called(request, context),
+            envelope=self._kernel.envelope,
+        )
 
     async def _called(self, request: Any, context: _Context) -> Message:
         """Calls the method, and makes sure of its audit entry."""

@@ -23,6 +23,7 @@ from services.kernel.api_keys import ApiKeyDirectory
 from services.kernel.auth import Authenticator
 from services.kernel.database import Database
 from services.kernel.drain import Drain
+from services.kernel.envelope import Envelope
 from services.kernel.interceptors import KernelInterceptor
 from services.kernel.method_policy import require_complete
 from services.kernel.settings import ServiceSettings
@@ -109,10 +110,12 @@ async def start(
     authenticator: Authenticator,
     database: Database | None = None,
     requires_audit: bool = False,
+    envelope: Envelope | None = None,
 ) -> Running:
     """Starts a server that is healthy at once.
 
     servicers: `functools.partial(add_XServicer_to_server, servicer)` of each service.
+    envelope: seals the answers that are kept for repeated calls.
     Raises ContractIncomplete before it listens, RuntimeError when the address is taken.
     """
     recorder: Any = _Recorder()
@@ -129,7 +132,11 @@ async def start(
     )
     drain = Drain()
     interceptor = KernelInterceptor(
-        authenticator, database=database, drain=drain, requires_audit=requires_audit
+        authenticator,
+        database=database,
+        drain=drain,
+        requires_audit=requires_audit,
+        envelope=envelope,
     )
     server = grpc.aio.server(
         interceptors=[interceptor],
@@ -157,6 +164,7 @@ async def serve(
     api_keys: ApiKeyDirectory | None = None,
     workers: Sequence[Worker] = (),
     closing: Sequence[Callable[[], Coroutine[Any, Any, object]]] = (),
+    envelope: Envelope | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then stops: calls, workers, `closing`, database.
 
@@ -179,6 +187,7 @@ async def serve(
                 servicers,
                 authenticator=Authenticator.from_settings(settings, api_keys=api_keys),
                 database=database,
+                envelope=envelope,
             )
             stack.push_async_callback(_drained, running, stop, settings.drain_seconds)
             _settle_memory()

@@ -8,9 +8,11 @@ from datetime import timedelta
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
+from pydantic import SecretStr
 
 from services.kernel.database import Database, PoolLimits, Transaction
 from services.kernel.database_errors import LockTimeout
+from services.kernel.envelope import Envelope
 from services.kernel.errors import NotFound
 from services.kernel.idempotency import (
     RequestIdReused,
@@ -285,3 +287,24 @@ async def test_expired_answers_are_forgotten_and_trimmed(
     async with database.read(tenant) as tx:
         rows = await tx.driver.fetch("SELECT request_id FROM idempotent_response")
     assert {row["request_id"] for row in rows} == {"old", "new"}
+
+
+async def test_a_kept_answer_is_sealed_and_still_answers_the_repetition(
+    database: Database, tenant: str
+) -> None:
+    envelope = Envelope([SecretStr("ab" * 32)])
+    calls: list[str] = []
+
+    async def once() -> StringValue:
+        call = creating(database, tenant, calls)
+        return await answer_once(database, key(tenant), StringValue, call, envelope=envelope)
+
+    first, second = await once(), await once()
+
+    assert first == second
+    assert await notes(database, tenant) == ["note-0"]
+    async with database.transaction(tenant) as tx:
+        stored = await tx.driver.fetchval("SELECT response FROM idempotent_response")
+        # Tests of rotation know only their own master keys.
+        await envelope.destroy(tx, tenant)
+    assert first.value.encode() not in stored

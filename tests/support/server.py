@@ -18,6 +18,7 @@ from services.kernel.auth import ApiKeyDirectory, Authenticator, ServiceTokens, 
 from services.kernel.client import PeerChannel
 from services.kernel.clock import Clock
 from services.kernel.database import Database
+from services.kernel.envelope import Envelope
 from services.kernel.server import Register, Running, start
 from services.kernel.settings import ServiceSettings
 
@@ -93,6 +94,7 @@ async def serving(
     clock: Clock | None = None,
     requires_audit: bool = True,
     authenticator: Authenticator | None = None,
+    envelope: Envelope | None = None,
     **settings: Any,
 ) -> AsyncIterator[LocalServer]:
     """Serves on a free port. servicers: as `kernel.server.serve` takes them.
@@ -107,6 +109,7 @@ async def serving(
         or Authenticator.from_settings(chosen, api_keys=api_keys, clock=clock),
         database=database,
         requires_audit=requires_audit,
+        envelope=envelope,
     )
     server = LocalServer(running, grpc.aio.insecure_channel(f"127.0.0.1:{running.port}"))
     try:

@@ -21,6 +21,11 @@ from typing import Any, Self, TypeVar, cast
 import grpc
 import grpc.aio
 from finops.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from finops.billing.v1.account_service_pb2_grpc import AccountServiceStub
+from finops.billing.v1.billing_service_pb2_grpc import BillingServiceStub
+from finops.billing.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
+from finops.billing.v1.pricing_plan_service_pb2_grpc import PricingPlanServiceStub
+from finops.billing.v1.subscription_service_pb2_grpc import SubscriptionServiceStub
 from finops.budget.v1.budget_service_pb2_grpc import BudgetServiceStub
 from finops.budget.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from finops.usage.v1.allocation_service_pb2_grpc import AllocationServiceStub
@@ -94,6 +99,11 @@ class AsyncClient:
         self.audit = AuditServiceStub(opened)
         self.budgets = BudgetServiceStub(opened)
         self.ledger = LedgerServiceStub(opened)
+        self.accounts = AccountServiceStub(opened)
+        self.billing = BillingServiceStub(opened)
+        self.catalogue = CatalogueServiceStub(opened)
+        self.plans = PricingPlanServiceStub(opened)
+        self.subscriptions = SubscriptionServiceStub(opened)
 
     async def close(self) -> None:
         """Lets go of connections."""
@@ -156,6 +166,11 @@ class Client:
         self.audit = AuditServiceStub(opened)
         self.budgets = BudgetServiceStub(opened)
         self.ledger = LedgerServiceStub(opened)
+        self.accounts = AccountServiceStub(opened)
+        self.billing = BillingServiceStub(opened)
+        self.catalogue = CatalogueServiceStub(opened)
+        self.plans = PricingPlanServiceStub(opened)
+        self.subscriptions = SubscriptionServiceStub(opened)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Runs a coroutine on the client's loop and returns its result. Ctrl-C cancels it."""

@@ -109,5 +109,7 @@ async def billing(
     """The billing service as its bootstrap wires it, without its workers."""
     peers = Peers(usage=usage_channel, budget=usage_channel)
     built = build(billing_database, peers, settings_of(), clock=clock)
-    async with serving(*built.servicers, database=billing_database) as server:
+    async with serving(
+        *built.servicers, database=billing_database, envelope=built.envelope
+    ) as server:
         yield Billing(server, built, clock, tenant)

@@ -125,8 +125,8 @@ async def test_a_trial_charges_nothing_until_it_ends(
 async def test_a_trial_without_payment_method_ends_as_it_was_told(
     desk: Desk,
     billing: Billing,
-    behavior: models.TrialEndBehavior,
-    state: models.SubscriptionState,
+    behavior: models.TrialEndBehavior.ValueType,
+    state: models.SubscriptionState.ValueType,
 ) -> None:
     await open_account(desk, collection_method=1)
     await subscribe(

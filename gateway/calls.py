@@ -137,7 +137,7 @@ class Calls:
             match=match,
             transcoder=self._transcoders[method.path, match.route.binding],
             start=self._peers.of(method).call(method),
-            metadata=metadata_of(request.headers, request_id),
+            metadata=metadata_of(request.headers, request_id, method.policy.forwarded_headers),
             timeout=timeout,
             credential=credential,
         )

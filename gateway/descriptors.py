@@ -39,6 +39,7 @@ class Policy:
     permission: str = ""
     idempotent: bool = False
     cacheable: bool = False
+    forwarded_headers: tuple[str, ...] = ()
 
     @property
     def is_public(self) -> bool:
@@ -151,6 +152,7 @@ def _method(registry: Registry, service: DescService, method: DescMethod) -> Met
             permission=policy.permission,
             idempotent=policy.idempotent,
             cacheable=policy.cacheable,
+            forwarded_headers=tuple(policy.forwarded_headers),
         ),
     )
 

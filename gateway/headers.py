@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,7 @@ TENANT_METADATA: Final = "x-finops-tenant"
 IDEMPOTENCY_KEY_MAX: Final = 128  # characters, as contracts bound request_id
 # A call's metadata has 16 KiB; the trace and the request id take their part.
 CREDENTIAL_CHARACTERS_MAX: Final = 8192
+FORWARDED_CHARACTERS_MAX: Final = 2048  # a signature header with many signatures
 
 JSON_TYPES: Final = re.compile(r"application/(?:[\w.+-]+\+)?json|text/json", re.ASCII)
 NDJSON_TYPES: Final = re.compile(
@@ -76,10 +77,13 @@ def deadline_of(headers: Headers, default: float, longest: float) -> float:
     return min(int(match[1]) * _UNIT_SECONDS[match[2]], longest)
 
 
-def metadata_of(headers: Headers, request_id: str) -> list[tuple[str, str]]:
+def metadata_of(
+    headers: Headers, request_id: str, forwarded: Iterable[str] = ()
+) -> list[tuple[str, str]]:
     """Returns the metadata of a call: credential, trace context and request id.
 
-    Raises Unauthenticated where the credential cannot be sent on.
+    forwarded: further headers that the method wants. Raises Unauthenticated where the credential,
+    MalformedHeader where another header cannot be sent on.
     """
     metadata = [(REQUEST_ID, request_id)]
     credential = headers.get("authorization")
@@ -89,6 +93,13 @@ def metadata_of(headers: Headers, request_id: str) -> list[tuple[str, str]]:
         if _VISIBLE.fullmatch(credential) is None:
             raise Unauthenticated("the Authorization header holds characters no credential has")
         metadata.append(("authorization", credential))
+    for name in forwarded:
+        value = headers.get(name)
+        if value is None:
+            continue
+        if len(value) > FORWARDED_CHARACTERS_MAX or _VISIBLE.fullmatch(value) is None:
+            raise MalformedHeader(f"{name} is too long or holds other than visible ASCII")
+        metadata.append((name, value))
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     metadata.extend((name, value) for name, value in carrier.items() if _VISIBLE.fullmatch(value))

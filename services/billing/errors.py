@@ -8,6 +8,7 @@ from services.kernel.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    Unavailable,
 )
 
 
@@ -261,3 +262,99 @@ class NoRecipient(FailedPrecondition):
     """The account has no contacts; give addresses, or add contact_emails to the account."""
 
     reason = "NO_RECIPIENT"
+
+
+class WebhookEndpointNotFound(NotFound):
+    """There is no such webhook endpoint, or it has no signing secret; set one first."""
+
+    reason = "WEBHOOK_ENDPOINT_NOT_FOUND"
+
+
+class WebhookSignatureInvalid(InvalidArgument):
+    """The webhook is not signed by the endpoint's secret, or too long ago; nothing was stored."""
+
+    reason = "WEBHOOK_SIGNATURE_INVALID"
+
+
+class WebhookModeMismatch(InvalidArgument):
+    """The webhook is of the other mode, test or live, than the endpoint's settings."""
+
+    reason = "WEBHOOK_MODE_MISMATCH"
+
+
+class WebhookTooLarge(InvalidArgument):
+    """A webhook's body has at most 1 MiB."""
+
+    reason = "WEBHOOK_TOO_LARGE"
+
+
+class WebhookEventNotFound(NotFound):
+    """There is no such event in the inbox."""
+
+    reason = "WEBHOOK_EVENT_NOT_FOUND"
+
+
+class ProviderSettingsInvalid(InvalidArgument):
+    """The provider's settings contradict each other."""
+
+    reason = "PROVIDER_SETTINGS_INVALID"
+
+
+class ProviderRefused(FailedPrecondition):
+    """The payment provider does not do this; its answer says why."""
+
+    reason = "PROVIDER_REFUSED"
+
+
+class ProviderUnavailable(Unavailable):
+    """The payment provider does not answer at the moment; try again in a minute."""
+
+    reason = "PROVIDER_UNAVAILABLE"
+
+
+class PaymentMethodNotFound(NotFound):
+    """There is no such payment method in this account."""
+
+    reason = "PAYMENT_METHOD_NOT_FOUND"
+
+
+class PaymentNotFound(NotFound):
+    """There is no such payment."""
+
+    reason = "PAYMENT_NOT_FOUND"
+
+
+class PaymentExceedsInvoice(FailedPrecondition):
+    """The payment is more than the invoice still asks for."""
+
+    reason = "PAYMENT_EXCEEDS_INVOICE"
+
+
+class RefundExceedsPayment(FailedPrecondition):
+    """The refund is more than what is left of the payment or of its credit note."""
+
+    reason = "REFUND_EXCEEDS_PAYMENT"
+
+
+class ReconciliationNotFound(NotFound):
+    """There is no such reconciliation."""
+
+    reason = "RECONCILIATION_NOT_FOUND"
+
+
+class ReconciliationDiffNotFound(NotFound):
+    """There is no such difference."""
+
+    reason = "RECONCILIATION_DIFF_NOT_FOUND"
+
+
+class ReconciliationDiffClosed(FailedPrecondition):
+    """The difference is closed already."""
+
+    reason = "RECONCILIATION_DIFF_CLOSED"
+
+
+class InvalidStatement(InvalidArgument):
+    """The file is no bank statement that can be read; send CSV or camt.053."""
+
+    reason = "INVALID_STATEMENT"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -100,22 +100,37 @@ async def list_operations(
     return Page([_of(dict(row)) for row in found.items], found.next_page_token)
 
 
-async def overdue_invoices(tx: Transaction, before: datetime) -> list[tuple[str, str, str]]:
-    """Returns tenant, invoice and state of what waits for the provider, of every tenant."""
+async def overdue_invoices(
+    tx: Transaction, now: datetime, idle: timedelta
+) -> list[tuple[str, str, str]]:
+    """Returns tenant, invoice and state of what waits for the provider, of every tenant.
+
+    idle: what was touched, or is planned, so recently has a job that stands for it.
+    """
     rows = await tx.driver.fetch(
         """
-        SELECT tenant_id, invoice_id, state FROM billing.invoice
-        WHERE state IN ('pushing', 'locked') AND kind <> 'chargeback'
-        UNION
-        SELECT tenant_id, invoice_id, state FROM billing.invoice
-        WHERE next_attempt_at <= $1 AND state IN ('open', 'past_due')
-        UNION
-        SELECT invoice.tenant_id, invoice.invoice_id, invoice.state
-        FROM billing.payment_attempt AS attempt JOIN billing.invoice USING (tenant_id, invoice_id)
-        WHERE attempt.state = 'started' AND attempt.attempted_at <= $1
+        WITH waiting AS (
+            SELECT tenant_id, invoice_id, state FROM billing.invoice
+            WHERE state IN ('locked', 'pushing') AND kind <> 'chargeback'
+            UNION
+            SELECT tenant_id, invoice_id, state FROM billing.invoice
+            WHERE next_attempt_at <= $1 AND state IN ('open', 'past_due')
+            UNION
+            SELECT invoice.tenant_id, invoice.invoice_id, invoice.state
+            FROM billing.payment_attempt AS attempt
+            JOIN billing.invoice USING (tenant_id, invoice_id)
+            WHERE attempt.state = 'started'
+        )
+        SELECT waiting.* FROM waiting WHERE NOT EXISTS (
+            SELECT FROM billing.provider_operation AS operation
+            WHERE operation.tenant_id = waiting.tenant_id
+            AND operation.invoice_id = waiting.invoice_id
+            AND greatest(operation.updated_at, operation.next_attempt_at) > $2
+        )
         LIMIT 1000
         """,
-        before,
+        now,
+        now - idle,
     )
     return [(row["tenant_id"], row["invoice_id"], row["state"]) for row in rows]
 

@@ -150,3 +150,15 @@ async def provider_invoice(tx: Transaction, tenant_id: str, invoice_id: str) -> 
         *(tenant_id, invoice_id),
     )
     return str(found or "")
+
+
+async def owner_of(
+    tx: Transaction, provider: str, provider_payment_method_id: str
+) -> tuple[str, PaymentMethod] | None:
+    """Returns the tenant and the method that the provider calls so; for the worker's role."""
+    row = await tx.driver.fetchrow(
+        "SELECT * FROM billing.payment_method WHERE provider = $1"
+        " AND provider_payment_method_id = $2",
+        *(provider, provider_payment_method_id),
+    )
+    return None if row is None else (row["tenant_id"], _of(dict(row)))

@@ -158,22 +158,6 @@ async def payments_of_invoice(tx: Transaction, tenant_id: str, invoice_id: str) 
     return [payment_of(dict(row)) for row in rows]
 
 
-async def set_refund(
-    tx: Transaction,
-    tenant_id: str,
-    payment_id: str,
-    *,
-    state: PaymentState,
-    provider_payment_id: str,
-) -> None:
-    """Stores how far a payment or refund is."""
-    await tx.driver.execute(
-        "UPDATE billing.payment SET state = $3, provider_payment_id = $4"
-        " WHERE tenant_id = $1 AND payment_id = $2",
-        *(tenant_id, payment_id, state.value, provider_payment_id),
-    )
-
-
 async def add_refunded(tx: Transaction, tenant_id: str, payment_id: str, amount: Decimal) -> None:
     """Adds to what went back of a payment."""
     await tx.driver.execute(
@@ -274,4 +258,34 @@ async def set_schedule(
         "UPDATE billing.invoice SET attempt_count = $3, next_attempt_at = $4"
         " WHERE tenant_id = $1 AND invoice_id = $2",
         *(tenant_id, invoice_id, attempt_count, next_attempt_at),
+    )
+
+
+async def payable_numbers(tx: Transaction, tenant_id: str) -> dict[str, str]:
+    """Returns the invoice of each number that a payment may name."""
+    rows = await tx.driver.fetch(
+        "SELECT number, invoice_id FROM billing.invoice WHERE tenant_id = $1 AND number <> ''"
+        " AND state IN ('open', 'past_due', 'uncollectible', 'paid')",
+        tenant_id,
+    )
+    return {row["number"]: row["invoice_id"] for row in rows}
+
+
+async def add_import(tx: Transaction, tenant_id: str, digest: str, now: datetime) -> bool:
+    """Claims a statement; returns False when it was imported before."""
+    return bool(
+        await tx.driver.fetchval(
+            "INSERT INTO billing.payment_import (tenant_id, digest, result, created_at)"
+            " VALUES ($1, $2, '[]', $3) ON CONFLICT DO NOTHING RETURNING true",
+            *(tenant_id, digest, now),
+        )
+    )
+
+
+async def save_import(tx: Transaction, tenant_id: str, digest: str, result: str) -> None:
+    """Stores what a statement gave, unless it was imported before."""
+    await tx.driver.execute(
+        "UPDATE billing.payment_import SET result = $3::jsonb WHERE tenant_id = $1"
+        " AND digest = $2 AND result = '[]'",
+        *(tenant_id, digest, result),
     )

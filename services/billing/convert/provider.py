@@ -1,0 +1,136 @@
+"""Provider settings, steps and webhooks between contract and domain."""
+
+from __future__ import annotations
+
+from finops.billing.v1 import provider_model_pb2 as models
+from finops.billing.v1 import provider_service_pb2 as messages
+from finops.billing.v1 import webhook_service_pb2 as webhooks
+
+from services.billing.convert.values import from_instant
+from services.billing.domain.operation import Operation
+from services.billing.domain.provider import ProviderKind, ProviderSettings, Secrets
+from services.billing.domain.webhook import WebhookEvent
+from services.billing.service.provider.providers import API_VERSION
+from services.billing.service.provider.settings import SettingsChange, Tested
+from services.kernel.listing import ListRequest, page_request
+from services.kernel.pagination import Page, PageRequest
+from services.kernel.update_mask import fields_to_update
+
+_FIELDS = (
+    *("kind", "live_mode", "api_key", "publishable_key", "webhook_secret"),
+    *("previous_webhook_secret", "api_version"),
+)
+_SHOWN = ("endpoint_id", "api_key_hint", "webhook_secret_set", "update_time", "etag")
+_KINDS = (ProviderKind.OFFLINE, ProviderKind.OFFLINE, ProviderKind.STRIPE)
+
+
+def to_page(request: ListRequest, tenant_id: str, method: str) -> PageRequest:
+    """Returns which page is asked. method: service and RPC, as in `ProviderService/List…`."""
+    return page_request(request, tenant_id=tenant_id, method=f"finops.billing.v1.{method}")
+
+
+def to_change(request: messages.UpdateProviderSettingsRequest) -> SettingsChange:
+    """Converts an update. Raises UnknownMaskPath."""
+    found = request.provider_settings
+    names = fields_to_update(found, request.update_mask, updatable=_FIELDS, ignored=_SHOWN)
+    return SettingsChange(
+        settings=ProviderSettings(
+            tenant_id="",
+            kind=_KINDS[found.kind],
+            live_mode=found.live_mode,
+            publishable_key=found.publishable_key,
+            api_version=found.api_version,
+        ),
+        secrets=Secrets(
+            **{
+                name: getattr(found, name)
+                for name in ("api_key", "webhook_secret", "previous_webhook_secret")
+                if name in names
+            }
+        ),
+        names=names,
+        revision=int(found.etag) if found.etag.isdigit() else None,
+    )
+
+
+def from_settings(settings: ProviderSettings) -> models.ProviderSettings:
+    """Converts settings; there is no secret in them."""
+    return models.ProviderSettings(
+        kind=models.ProviderKind.Value(f"PROVIDER_KIND_{settings.kind.name}"),
+        live_mode=settings.live_mode,
+        publishable_key=settings.publishable_key,
+        api_version=settings.api_version,
+        endpoint_id=settings.endpoint_id,
+        api_key_hint=settings.api_key_hint,
+        webhook_secret_set=settings.webhook_secret_set,
+        update_time=from_instant(settings.updated_at),
+        etag=str(settings.revision),
+    )
+
+
+def from_test(result: Tested) -> messages.TestProviderResponse:
+    """Converts what a test found."""
+    return messages.TestProviderResponse(
+        reachable=result.is_reachable,
+        accepted=result.is_accepted,
+        api_version=API_VERSION,
+        message=result.message,
+    )
+
+
+def from_operations(page: Page[Operation]) -> messages.ListProviderOperationsResponse:
+    """Converts a page."""
+    return messages.ListProviderOperationsResponse(
+        operations=[
+            models.ProviderOperation(
+                operation_key=each.operation_key,
+                state=models.ProviderOperationState.Value(
+                    f"PROVIDER_OPERATION_STATE_{each.state.name}"
+                ),
+                attempt=each.attempt,
+                invoice_id=each.invoice_id,
+                provider_object_id=each.provider_object_id,
+                http_status=each.http_status,
+                provider_request_id=each.provider_request_id,
+                error=each.error,
+                first_send_time=from_instant(each.first_sent_at),
+                next_attempt_time=from_instant(each.next_attempt_at),
+            )
+            for each in page.items
+        ],
+        next_page_token=page.next_page_token,
+    )
+
+
+def from_event(event: WebhookEvent) -> models.WebhookEvent:
+    """Converts an event; its body stays where it is."""
+    return models.WebhookEvent(
+        webhook_event_id=event.webhook_event_id,
+        provider=event.provider,
+        provider_event_id=event.provider_event_id,
+        event_type=event.event_type,
+        object_id=event.object_id,
+        live_mode=event.live_mode,
+        state=models.WebhookEventState.Value(f"WEBHOOK_EVENT_STATE_{event.state.name}"),
+        attempt_count=event.attempt_count,
+        error=event.error,
+        provider_create_time=from_instant(event.provider_created_at),
+        receive_time=from_instant(event.received_at),
+        handle_time=from_instant(event.handled_at),
+    )
+
+
+def from_events(page: Page[WebhookEvent]) -> webhooks.ListWebhookEventsResponse:
+    """Converts a page."""
+    return webhooks.ListWebhookEventsResponse(
+        webhook_events=[from_event(event) for event in page.items],
+        next_page_token=page.next_page_token,
+    )
+
+
+def signature_of(metadata: object) -> str:
+    """Returns the signature that a webhook came with, "" without one."""
+    for name, value in metadata or ():  # type: ignore[attr-defined] # pairs, whatever the stub
+        if name == "stripe-signature":
+            return str(value)
+    return ""

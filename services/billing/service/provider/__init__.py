@@ -1,0 +1,1 @@
+"""Payment providers: the port, its two implementations, and the durable work on top of it."""

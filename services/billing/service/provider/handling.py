@@ -1,0 +1,141 @@
+"""Handles the inbox: an event is a hint, the object is fetched, and ours follows what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+
+from services.billing.domain.payment import PaymentMethod
+from services.billing.domain.webhook import (
+    EventState,
+    ObjectKind,
+    WebhookEvent,
+    object_kind,
+    retry_at,
+)
+from services.billing.errors import InvoiceNotFound
+from services.billing.service.provider.collecting import Collecting
+from services.billing.service.provider.port import ProviderFault
+from services.billing.service.provider.providers import Opened, Providers
+from services.billing.service.provider.queue import WEBHOOK_JOB
+from services.billing.store import payment_methods
+from services.billing.store import webhook_events as rows
+from services.billing.tables.provider import SELLER_TENANT
+from services.kernel.clock import Clock
+from services.kernel.database import Database
+from services.kernel.jobs import Job, enqueue
+
+BODY_DAYS = 90
+log = structlog.get_logger(__name__)
+
+
+class NotYet(Exception):
+    """The object is ours, and what it is about is not there yet."""
+
+
+class Handling:
+    """What the worker does with events."""
+
+    def __init__(
+        self, database: Database, providers: Providers, collecting: Collecting, *, clock: Clock
+    ) -> None:
+        """Takes what learns from fetched objects."""
+        self._database = database
+        self._providers = providers
+        self._collecting = collecting
+        self._clock = clock
+
+    async def run(self, _: Job) -> None:
+        """Handles what is due, oldest first, and comes back while there is more."""
+        async with self._database.system_transaction() as tx:
+            events = await rows.waiting_events(tx, self._clock.now())
+        for event in events:
+            await self.handle(event)
+        if events:
+            async with self._database.system_transaction() as tx:
+                await enqueue(
+                    tx, WEBHOOK_JOB, tenant_id=SELLER_TENANT, delay=timedelta(milliseconds=1)
+                )
+
+    async def sweep(self, _: Job) -> None:
+        """Wakes the worker for events whose next try is due, and forgets old bodies."""
+        now = self._clock.now()
+        async with self._database.system_transaction() as tx:
+            await enqueue(tx, WEBHOOK_JOB, tenant_id=SELLER_TENANT, key=WEBHOOK_JOB)
+            await rows.forget_bodies(tx, now - timedelta(days=BODY_DAYS))
+
+    async def handle(self, event: WebhookEvent) -> EventState:
+        """Handles one event, and stores what became of it."""
+        now = self._clock.now()
+        count = event.attempt_count + 1
+        kind = object_kind(event.event_type)
+        error, following = "", None
+        try:
+            state = EventState.IGNORED if kind is None else await self._apply(event, kind)
+        except (ProviderFault, NotYet) as fault:
+            error = str(fault)[:500]
+            following = retry_at(count, now)
+            state = EventState.DEAD if following is None else EventState.RETRYING
+        if state is EventState.DEAD:
+            log.error("webhook is dead", event=event.provider_event_id, event_type=event.event_type)
+        handled = replace(
+            event,
+            state=state,
+            attempt_count=count,
+            error=error,
+            handled_at=None if following is not None else now,
+            next_attempt_at=following,
+        )
+        async with self._database.system_transaction() as tx:
+            await rows.save_event(tx, handled)
+        return state
+
+    async def _apply(self, event: WebhookEvent, kind: ObjectKind) -> EventState:
+        opened = await self._providers.of(event.tenant_id)
+        if kind is ObjectKind.INVOICE:
+            return await self._apply_invoice(event, opened)
+        if kind is ObjectKind.PAYMENT_METHOD:
+            return await self._apply_method(event, opened)
+        # Refunds, disputes and credit notes are compared by reconciliation; setups end in
+        # SetPaymentMethod, which the browser's page calls.
+        return EventState.IGNORED
+
+    async def _apply_invoice(self, event: WebhookEvent, opened: Opened) -> EventState:
+        async with opened.turn():
+            remote = await opened.provider.fetch_invoice(event.object_id)
+        if remote is None or not remote.invoice_id or not remote.tenant_id:
+            return EventState.FOREIGN
+        if event.tenant_id not in (SELLER_TENANT, remote.tenant_id):
+            return EventState.FOREIGN
+        async with self._database.read(remote.tenant_id) as tx:
+            known = await payment_methods.provider_invoice(tx, remote.tenant_id, remote.invoice_id)
+        if not known:
+            # It may come before our own commit: later, not never.
+            raise NotYet(f"invoice {remote.invoice_id} is not open here yet")
+        try:
+            await self._collecting.learn(remote.tenant_id, remote.invoice_id, opened, remote)
+        except InvoiceNotFound:
+            return EventState.FOREIGN
+        return EventState.HANDLED
+
+    async def _apply_method(self, event: WebhookEvent, opened: Opened) -> EventState:
+        async with self._database.system_transaction() as tx:
+            owner = await payment_methods.owner_of(tx, opened.name, event.object_id)
+        if owner is None:
+            return EventState.FOREIGN
+        tenant_id, method = owner
+        async with opened.turn():
+            remote = await opened.provider.fetch_method(event.object_id)
+        async with self._database.transaction(tenant_id) as tx:
+            if remote is None or not remote.customer_id:
+                await payment_methods.detach(tx, tenant_id, method.payment_method_id)
+            else:
+                await payment_methods.add_method(tx, tenant_id, _shown(method, remote))
+        return EventState.HANDLED
+
+
+def _shown(method: PaymentMethod, remote: object) -> PaymentMethod:
+    names = ("brand", "last4", "expire_month", "expire_year")
+    return replace(method, **{name: getattr(remote, name) for name in names})

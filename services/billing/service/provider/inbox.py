@@ -1,0 +1,185 @@
+"""Takes webhooks in: signature, mode, once. What they are about is looked at later, by a worker."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+from opentelemetry import metrics
+
+from services.billing.domain.provider import RemoteEvent
+from services.billing.domain.webhook import EventState, WebhookEvent
+from services.billing.errors import (
+    WebhookEndpointNotFound,
+    WebhookEventNotFound,
+    WebhookModeMismatch,
+    WebhookSignatureInvalid,
+    WebhookTooLarge,
+)
+from services.billing.service.provider.providers import WEBHOOK_SECRET
+from services.billing.service.provider.queue import WEBHOOK_JOB
+from services.billing.service.provider.stripe_provider import event_of
+from services.billing.store import provider_settings as settings_rows
+from services.billing.store import webhook_events as rows
+from services.kernel import audit
+from services.kernel.clock import Clock
+from services.kernel.database import Database
+from services.kernel.envelope import Envelope
+from services.kernel.ids import new_id
+from services.kernel.jobs import enqueue
+from services.kernel.pagination import Page, PageRequest, PageTokens
+from services.kernel.transaction import Transaction
+
+BODY_BYTES_MAX = 1 << 20
+TOLERANCE_SECONDS = 300  # how old a signature may be: Stripe's own recommendation
+EVENT_BODY = "webhook.body"
+
+_received = metrics.get_meter("finops.billing").create_counter(
+    "finops_webhooks_received_total", description="Webhooks, by what became of them at the door."
+)
+
+
+class Inbox:
+    """The use cases of webhooks."""
+
+    def __init__(
+        self, database: Database, envelope: Envelope, *, tokens: PageTokens, clock: Clock
+    ) -> None:
+        """Takes the envelope that opens signing secrets and seals bodies."""
+        self._database = database
+        self._envelope = envelope
+        self._tokens = tokens
+        self._clock = clock
+
+    async def receive_stripe_webhook(self, endpoint_id: str, body: bytes, signature: str) -> None:
+        """Stores an event of Stripe's, which may come often.
+
+        body: the bytes as they were sent, because they are what is signed. Raises WebhookTooLarge,
+        WebhookEndpointNotFound, WebhookSignatureInvalid, WebhookModeMismatch.
+        """
+        if len(body) > BODY_BYTES_MAX:
+            raise WebhookTooLarge(bytes_max=BODY_BYTES_MAX)
+        async with self._database.system_transaction() as tx:
+            stored = await settings_rows.find_of_endpoint(tx, endpoint_id)
+            secrets = [] if stored is None else await self._secrets(tx, stored)
+            if stored is None or not secrets:
+                raise WebhookEndpointNotFound
+            payload = _verified(body, signature, secrets, now=self._clock.now())
+            remote = event_of(payload)
+            settings = stored.settings
+            if remote.live_mode != settings.live_mode:
+                _received.add(1, {"outcome": "wrong_mode"})
+                raise WebhookModeMismatch(live_mode=str(remote.live_mode).lower())
+            sealed = await self._envelope.seal(tx, settings.tenant_id, body, EVENT_BODY)
+            is_new = await add(tx, settings.tenant_id, remote, sealed, now=self._clock.now())
+        _received.add(1, {"outcome": "new" if is_new else "known"})
+
+    async def _secrets(self, tx: Transaction, stored: settings_rows.StoredSettings) -> list[str]:
+        owner = stored.settings.tenant_id
+        return [
+            (await self._envelope.open(tx, owner, sealed, WEBHOOK_SECRET)).decode()
+            for sealed in (stored.webhook_secret, stored.previous_webhook_secret)
+            if sealed is not None
+        ]
+
+    async def list_webhook_events(self, page: PageRequest) -> Page[WebhookEvent]:
+        """Returns a page of the inbox."""
+        async with self._database.read(page.tenant_id) as tx:
+            return await rows.list_events(tx, page, self._tokens)
+
+    async def get_webhook_event(self, tenant_id: str, webhook_event_id: str) -> WebhookEvent:
+        """Returns one event. Raises WebhookEventNotFound."""
+        async with self._database.read(tenant_id) as tx:
+            event = await rows.find_event(tx, tenant_id, webhook_event_id)
+        if event is None:
+            raise WebhookEventNotFound(webhook_event_id=webhook_event_id)
+        return event
+
+    async def replay_webhook_event(self, tenant_id: str, webhook_event_id: str) -> WebhookEvent:
+        """Lets an event be handled again. Raises WebhookEventNotFound."""
+        async with self._database.transaction(tenant_id) as tx:
+            event = await rows.find_event(tx, tenant_id, webhook_event_id)
+            if event is None:
+                raise WebhookEventNotFound(webhook_event_id=webhook_event_id)
+            replayed = replace(
+                event,
+                state=EventState.RECEIVED,
+                attempt_count=0,
+                error="",
+                handled_at=None,
+                next_attempt_at=self._clock.now(),
+            )
+            await rows.save_event(tx, replayed)
+            await enqueue(tx, WEBHOOK_JOB, tenant_id=tenant_id, key=WEBHOOK_JOB)
+            await audit.append(
+                tx,
+                action="webhook_events.replay",
+                resource=f"webhook-events/{webhook_event_id}",
+                before={"state": event.state},
+                after={"state": replayed.state},
+            )
+        return replayed
+
+
+async def add(
+    tx: Transaction, tenant_id: str, remote: RemoteEvent, sealed: bytes | None, *, now: datetime
+) -> bool:
+    """Adds an event to the inbox, and wakes the worker; returns False for a known one."""
+    event = WebhookEvent(
+        tenant_id=tenant_id,
+        webhook_event_id=new_id(),
+        provider="stripe",
+        provider_event_id=remote.event_id,
+        event_type=remote.event_type,
+        object_id=remote.object_id,
+        api_version=remote.api_version,
+        live_mode=remote.live_mode,
+        state=EventState.RECEIVED,
+        provider_created_at=remote.created_at,
+        received_at=now,
+    )
+    is_new = await rows.add_event(tx, event, sealed)
+    if is_new:
+        await enqueue(tx, WEBHOOK_JOB, tenant_id=tenant_id, key=WEBHOOK_JOB)
+    return is_new
+
+
+def _verified(body: bytes, signature: str, secrets: list[str], *, now: datetime) -> dict[str, Any]:
+    """Returns the event whose signature one of the secrets made. Raises WebhookSignatureInvalid."""
+    payload = _signed_event(body, signature, secrets, now=now)
+    if payload is None:
+        _received.add(1, {"outcome": "bad_signature"})
+        raise WebhookSignatureInvalid
+    return payload
+
+
+def _signed_event(
+    body: bytes, signature: str, secrets: list[str], *, now: datetime
+) -> dict[str, Any] | None:
+    try:
+        text = body.decode()
+        if not any(_is_signed(text, signature, secret) for secret in secrets):
+            return None
+        if abs(now.timestamp() - _signed_at(signature)) > TOLERANCE_SECONDS:
+            return None
+        found: dict[str, Any] = json.loads(text)
+        is_event = found["object"] == "event" and bool(found["data"]["object"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found if is_event else None
+
+
+def _is_signed(text: str, signature: str, secret: str) -> bool:
+    try:
+        # The age is checked by our own clock, for which there is one source.
+        return bool(stripe.WebhookSignature.verify_header(text, signature, secret, None))
+    except stripe.SignatureVerificationError:
+        return False
+
+
+def _signed_at(signature: str) -> float:
+    stamp = next(part for part in signature.split(",") if part.strip().startswith("t="))
+    return datetime.fromtimestamp(int(stamp.strip()[2:]), UTC).timestamp()

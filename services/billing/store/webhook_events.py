@@ -1,0 +1,113 @@
+"""The inbox of webhooks, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from services.billing.domain.webhook import EventState, WebhookEvent
+from services.billing.tables.provider import webhook_event as table
+from services.kernel.filter import FieldType, FilterField
+from services.kernel.listing import Listing
+from services.kernel.pagination import Page, PageRequest, PageTokens
+from services.kernel.transaction import Transaction
+
+_FIELDS = tuple(each.name for each in fields(WebhookEvent) if each.name != "state")
+BATCH = 200  # events of one look at the inbox
+
+_EVENTS = Listing(
+    filters={
+        "provider": FilterField(FieldType.STRING, table.c.provider),
+        "event_type": FilterField(FieldType.STRING, table.c.event_type),
+        "state": FilterField(
+            FieldType.CHOICE, table.c.state, choices={each.name: each.value for each in EventState}
+        ),
+        "object_id": FilterField(FieldType.STRING, table.c.object_id),
+        "receive_time": FilterField(FieldType.TIMESTAMP, table.c.received_at),
+    },
+    orders={
+        "receive_time": table.c.received_at,
+        "webhook_event_id": table.c.webhook_event_id,
+    },
+    default_order="receive_time desc",
+    tie_break="webhook_event_id",
+)
+
+
+def _of(row: Mapping[str, Any]) -> WebhookEvent:
+    return WebhookEvent(**{name: row[name] for name in _FIELDS}, state=EventState(row["state"]))
+
+
+async def add_event(tx: Transaction, event: WebhookEvent, body: bytes | None) -> bool:
+    """Adds an event; returns False when the provider's id is known. body: sealed."""
+    return bool(
+        await tx.driver.fetchval(
+            "INSERT INTO billing.webhook_event (tenant_id, webhook_event_id, provider,"
+            " provider_event_id, event_type, object_id, api_version, live_mode, state, body,"
+            " provider_created_at, received_at, next_attempt_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)"
+            " ON CONFLICT (tenant_id, provider, provider_event_id) DO NOTHING RETURNING true",
+            *(event.tenant_id, event.webhook_event_id, event.provider, event.provider_event_id),
+            *(event.event_type, event.object_id, event.api_version, event.live_mode),
+            *(event.state.value, body, event.provider_created_at, event.received_at),
+        )
+    )
+
+
+async def known_event(tx: Transaction, tenant_id: str, provider_event_id: str) -> bool:
+    """Tells whether an event is in the inbox."""
+    return bool(
+        await tx.driver.fetchval(
+            "SELECT true FROM billing.webhook_event WHERE tenant_id = $1"
+            " AND provider = 'stripe' AND provider_event_id = $2",
+            *(tenant_id, provider_event_id),
+        )
+    )
+
+
+async def find_event(tx: Transaction, tenant_id: str, webhook_event_id: str) -> WebhookEvent | None:
+    """Returns an event without its body."""
+    row = await tx.driver.fetchrow(
+        "SELECT * FROM billing.webhook_event WHERE tenant_id = $1 AND webhook_event_id = $2",
+        *(tenant_id, webhook_event_id),
+    )
+    return None if row is None else _of(dict(row))
+
+
+async def waiting_events(tx: Transaction, now: datetime) -> list[WebhookEvent]:
+    """Returns what is due to be handled at every endpoint, oldest first."""
+    rows = await tx.driver.fetch(
+        "SELECT * FROM billing.webhook_event WHERE state IN ('received', 'retrying')"
+        " AND next_attempt_at <= $1 ORDER BY next_attempt_at LIMIT $2",
+        *(now, BATCH),
+    )
+    return [_of(dict(row)) for row in rows]
+
+
+async def save_event(tx: Transaction, event: WebhookEvent) -> None:
+    """Stores what became of an event."""
+    await tx.driver.execute(
+        "UPDATE billing.webhook_event SET state = $3, attempt_count = $4, error = $5,"
+        " handled_at = $6, next_attempt_at = $7 WHERE tenant_id = $1 AND webhook_event_id = $2",
+        *(event.tenant_id, event.webhook_event_id, event.state.value, event.attempt_count),
+        *(event.error, event.handled_at, event.next_attempt_at),
+    )
+
+
+async def forget_bodies(tx: Transaction, before: datetime) -> None:
+    """Deletes the bodies of old events."""
+    await tx.driver.execute(
+        "UPDATE billing.webhook_event SET body = NULL WHERE received_at < $1 AND body IS NOT NULL",
+        before,
+    )
+
+
+async def list_events(tx: Transaction, page: PageRequest, tokens: PageTokens) -> Page[WebhookEvent]:
+    """Returns a page of the inbox."""
+    statement = select(table).where(table.c.tenant_id == page.tenant_id)
+    found = await _EVENTS.page(tx, statement, page, tokens)
+    return Page([_of(dict(row)) for row in found.items], found.next_page_token)

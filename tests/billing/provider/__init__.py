@@ -1,0 +1,1 @@
+"""Payment providers: the wire, the peer, faults, webhooks and reconciliation."""

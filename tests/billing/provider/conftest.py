@@ -1,0 +1,99 @@
+"""A world of Stripe's for each test, and workers that can be killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from services.billing.service.provider.stripe_provider import StripeProvider
+from services.kernel.envelope import Envelope
+from services.kernel.ids import new_id
+from tests.billing.conftest import ENCRYPTION_KEY
+from tests.support.database import ServiceDatabase
+from tests.support.stripe.edge import StripeEdge, serving_edge
+from tests.support.stripe.peer import stripe_peer
+
+__all__ = ["stripe_peer"]
+
+WORKER = Path(__file__).with_name("push_worker.py")
+ROOT = WORKER.parents[3]
+
+
+@pytest.fixture
+async def edge(stripe_peer: str) -> AsyncIterator[StripeEdge]:  # noqa: F811 - a fixture's name
+    """An edge before an account of the test's own; every request was what the schema takes."""
+    async with serving_edge(stripe_peer, f"world-{new_id()}") as found:
+        yield found
+        assert found.violations == []
+
+
+@pytest.fixture
+async def stripe(edge: StripeEdge) -> AsyncIterator[StripeProvider]:
+    """The Stripe provider at the edge."""
+    provider = StripeProvider("sk_test_peer", base_url=edge.url, timeout_seconds=5)
+    yield provider
+    await provider.close()
+
+
+@pytest.fixture(scope="session")
+def envelope() -> Envelope:
+    """The envelope of the tests' key."""
+    return Envelope([SecretStr(ENCRYPTION_KEY)])
+
+
+@dataclass
+class PushWorkers:
+    """A worker's process, begun anew whenever it was killed."""
+
+    start: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes] | None = None
+    kills: int = 0
+
+    def kill(self) -> None:
+        """Kills the worker with SIGKILL, and starts another."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.kills += 1
+        self.process = self.start()
+
+
+@contextmanager
+def push_workers(
+    service: ServiceDatabase, edge: StripeEdge, log: Path, *, has_safeguards: bool = True
+) -> Iterator[PushWorkers]:
+    """Runs a worker at the edge, which may kill it."""
+    told = {
+        "url": service.url,
+        "worker_url": service.worker_url,
+        "encryption_key": ENCRYPTION_KEY,
+        "stripe": edge.url,
+        "has_safeguards": has_safeguards,
+    }
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.billing.provider.push_worker", json.dumps(told)],
+                cwd=ROOT,
+                stdout=output,
+                stderr=output,
+            )
+
+    workers = PushWorkers(start)
+    edge.kill = workers.kill
+    workers.kill()
+    try:
+        yield workers
+    finally:
+        assert workers.process is not None
+        workers.process.kill()
+        workers.process.wait()

@@ -1,0 +1,51 @@
+"""A worker that does nothing but the work at the provider, in a process that can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import timedelta
+
+from pydantic import SecretStr
+
+from services.billing.service.journal import BillingFeed, Journal
+from services.billing.service.provider.providers import Providers
+from services.billing.service.provider.work import ProviderWork
+from services.kernel.clock import SystemClock
+from services.kernel.database import Database
+from services.kernel.envelope import Envelope
+from services.kernel import job_worker
+from services.kernel.job_worker import JobWorker
+
+
+# A killed worker's jobs are looked for more often than in production, so that kills cost no time.
+job_worker.POLL = timedelta(seconds=0.5)
+
+
+async def main() -> None:
+    """Works until it is killed."""
+    told = json.loads(sys.argv[1])
+    database = Database.connect(told["url"], service="billing", worker_url=told["worker_url"])
+    providers = Providers(
+        database,
+        Envelope([SecretStr(told["encryption_key"])]),
+        base_url=told["stripe"],
+        timeout_seconds=1.0,
+        requests_per_second=1e6,
+        open_seconds=0.3,
+    )
+    journal = Journal(BillingFeed(database))
+    work = ProviderWork.of(
+        database,
+        providers,
+        journal,
+        clock=SystemClock(),
+        has_safeguards=told["has_safeguards"],
+    )
+    jobs = JobWorker(database, service="billing", heartbeat_timeout=timedelta(seconds=0.5))
+    work.register(jobs)
+    await jobs.run()
+
+
+asyncio.run(main())

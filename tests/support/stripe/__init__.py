@@ -1,0 +1,1 @@
+"""Stripe as the tests meet it: its schema, a stateful peer, and an edge that injects faults."""

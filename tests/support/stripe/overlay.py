@@ -1,0 +1,317 @@
+"""What the peer lacks of Stripe's behaviour, kept beside it.
+
+It drops metadata of new invoices and of lines, knows no tax amounts of a line, no own numbers, no
+payments of an invoice, no portal, no meters, and mixes currencies. Whatever it does not take is in
+one of the tables below; anything else is forwarded and refused by it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.support.stripe.recording import Recorded
+
+Forward = Callable[..., Awaitable[tuple[int, Any]]]
+Answer = tuple[int, Any]
+
+# Parameters that are checked against the schema and then kept back from the peer.
+STRIPPED = {
+    "PostInvoices": ("number", "metadata"),
+    "PostInvoicesInvoicePay": ("payment_method", "off_session"),
+}
+MINIMA = {"usd": 50, "eur": 50, "jpy": 50, "chf": 50, "gbp": 30}
+THREE_DECIMALS = ("bhd", "jod", "kwd", "omr", "tnd")
+PAGE = 100
+
+
+def stripe_error(kind: str, message: str, *, code: str | None = None) -> dict[str, Any]:
+    """Returns an error's body."""
+    error = {"type": kind, "message": message}
+    if code is not None:
+        error["code"] = code
+    return {"error": error}
+
+
+class PeerOverlay:
+    """Answers what the peer cannot, and completes what it answers."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+        self._kept: dict[str, dict[str, Any]] = {}  # what an object has beyond the peer's answer
+        self._tax_of: dict[str, list[str]] = {}  # lines of the peer that are tax, by invoice
+        self._currency: dict[str, str] = {}
+        self.payments: list[dict[str, Any]] = []
+        self.meter_events: list[dict[str, Any]] = []
+        # What each new customer pays with, as a payer would have said on Stripe's page.
+        self.card: dict[str, str] | None = None
+        self._ids = itertools.count(1)
+
+    async def answer(self, asked: Recorded, key: str) -> Answer:
+        """Returns status and body."""
+        special: dict[str, Callable[[Recorded, str], Awaitable[Answer]]] = {
+            "PostCustomers": self._create_customer,
+            "PostInvoices": self._create_invoice,
+            "PostInvoicesInvoiceAddLines": self._add_lines,
+            "GetInvoicesInvoiceLines": self._lines,
+            "PostInvoicesInvoicePay": self._pay,
+            "GetInvoicePayments": self._list_payments,
+            "PostBillingPortalSessions": self._portal,
+            "PostBillingMeterEvents": self._meter_event,
+            "GetBillingMeters": self._meters,
+            "GetBillingMetersIdEventSummaries": self._summaries,
+        }
+        handler = special.get(asked.operation_id, self._plain)
+        return await handler(asked, key)
+
+    async def _plain(self, asked: Recorded, key: str) -> Answer:
+        status, body = await self._forward(asked.method, asked.path, asked.parameters, key)
+        return status, self._completed(body)
+
+    async def _create_customer(self, asked: Recorded, key: str) -> Answer:
+        status, body = await self._plain(asked, key)
+        if status == 200 and self.card is not None and body["id"] not in self._currency:
+            await self.give_card(body["id"], self.card)
+        return status, body
+
+    async def give_card(self, customer: str, card: dict[str, str]) -> str:
+        """Gives a customer a card as its default, and returns the payment method's id."""
+        parameters = {"type": "card", "card": card}
+        _, method = await self._forward("POST", "/v1/payment_methods", parameters)
+        method_id = str(method["id"])
+        path = f"/v1/payment_methods/{method_id}/attach"
+        await self._forward("POST", path, {"customer": customer})
+        default = {"invoice_settings": {"default_payment_method": method_id}}
+        await self._forward("POST", f"/v1/customers/{customer}", default)
+        return method_id
+
+    async def _create_invoice(self, asked: Recorded, key: str) -> Answer:
+        parameters = dict(asked.parameters)
+        customer, currency = parameters["customer"], parameters.get("currency", "usd")
+        if self._currency.setdefault(customer, currency) != currency:
+            return 400, stripe_error(
+                "invalid_request_error", "You cannot combine currencies on a single customer."
+            )
+        kept = {
+            name: parameters.pop(name) for name in STRIPPED["PostInvoices"] if name in parameters
+        }
+        status, body = await self._forward("POST", asked.path, parameters, key)
+        if status == 200:
+            self._kept.setdefault(body["id"], kept)
+        return status, self._completed(body)
+
+    async def _add_lines(self, asked: Recorded, key: str) -> Answer:
+        invoice_id = asked.path.split("/")[3]
+        lines = asked.parameters["lines"]
+        sent: list[dict[str, Any]] = []
+        for line in lines:
+            sent.append({n: v for n, v in line.items() if n not in ("metadata", "tax_amounts")})
+            tax = _tax(line)
+            if tax:
+                sent.append({"amount": str(tax), "description": "tax"})
+        known = {found["id"] for found in await self._all_lines(invoice_id)}
+        status, body = await self._forward("POST", asked.path, {"lines": sent}, key)
+        if status != 200:
+            return status, body
+        # The peer lists the newest first.
+        added = [f for f in reversed(await self._all_lines(invoice_id)) if f["id"] not in known]
+        taxes = self._tax_of.setdefault(invoice_id, [])
+        waiting = iter(added)
+        for line in lines if added else ():
+            kept: dict[str, Any] = {"metadata": line.get("metadata", {})}
+            found = next(waiting)
+            if _tax(line):
+                taxes.append(next(waiting)["id"])
+                kept["taxes"] = [{"amount": _tax(line), "tax_behavior": "exclusive"}]
+            self._kept[found["id"]] = kept
+        return 200, self._completed(body)
+
+    async def _lines(self, asked: Recorded, _: str) -> Answer:
+        invoice_id = asked.path.split("/")[3]
+        hidden = set(self._tax_of.get(invoice_id, ()))
+        lines = [line for line in await self._all_lines(invoice_id) if line["id"] not in hidden]
+        after = asked.parameters.get("starting_after")
+        ids = [line["id"] for line in lines]
+        begin = ids.index(after) + 1 if after else 0
+        end = begin + int(asked.parameters.get("limit", "10"))
+        return 200, _page(asked.path, self._completed(lines[begin:end]), has_more=end < len(lines))
+
+    async def _all_lines(self, invoice_id: str) -> list[dict[str, Any]]:
+        return await self._all(f"/v1/invoices/{invoice_id}/lines")
+
+    async def _pay(self, asked: Recorded, key: str) -> Answer:
+        invoice_id = asked.path.split("/")[3]
+        status, invoice = await self._forward("GET", f"/v1/invoices/{invoice_id}", {})
+        if status != 200:
+            return status, invoice
+        currency, due = invoice["currency"], invoice["amount_remaining"]
+        parameters = dict(asked.parameters)
+        method, _ = (parameters.pop(name, None) for name in STRIPPED["PostInvoicesInvoicePay"])
+        if parameters.get("paid_out_of_band") != "true":
+            if 0 < due < MINIMA.get(currency, 0) or (currency in THREE_DECIMALS and due % 10):
+                return 400, stripe_error(
+                    "invalid_request_error", "Amount is not possible", code="amount_too_small"
+                )
+            if method is not None:
+                changed = {"invoice_settings": {"default_payment_method": method}}
+                await self._forward("POST", f"/v1/customers/{invoice['customer']}", changed)
+        before = await self._charges(invoice["customer"])
+        status, body = await self._forward("POST", asked.path, parameters, key)
+        for charge in await self._charges(invoice["customer"]):
+            if charge["id"] not in {known["id"] for known in before} and charge["paid"]:
+                self.payments.append(self._payment(invoice_id, charge))
+        return status, self._completed(body)
+
+    async def _charges(self, customer: str) -> list[dict[str, Any]]:
+        parameters = {"customer": customer, "limit": str(PAGE)}
+        _, body = await self._forward("GET", "/v1/charges", parameters)
+        charges: list[dict[str, Any]] = body["data"]
+        return charges
+
+    async def all_charges(self) -> list[dict[str, Any]]:
+        """Returns every charge that took money: the judge of every fault test."""
+        return [charge for charge in await self._all("/v1/charges") if charge["paid"]]
+
+    async def all_invoices(self) -> list[dict[str, Any]]:
+        """Returns every invoice there is."""
+        return await self._all("/v1/invoices")
+
+    async def all_events(self) -> list[dict[str, Any]]:
+        """Returns every event there was, newest first."""
+        return await self._all("/v1/events")
+
+    async def _all(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            parameters = {"limit": str(PAGE)}
+            if found:
+                parameters["starting_after"] = found[-1]["id"]
+            _, body = await self._forward("GET", path, parameters)
+            found += body["data"]
+            if not body["has_more"]:
+                return found
+
+    def _payment(self, invoice_id: str, charge: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": f"inpay_{next(self._ids)}",
+            "object": "invoice_payment",
+            "invoice": invoice_id,
+            "amount_paid": charge["amount"],
+            "amount_requested": charge["amount"],
+            "currency": charge["currency"],
+            "created": charge["created"],
+            "is_default": True,
+            "livemode": False,
+            "status": "paid",
+            "payment": {"type": "charge", "charge": charge["id"]},
+        }
+
+    async def _list_payments(self, asked: Recorded, _: str) -> Answer:
+        invoice_id = asked.parameters.get("invoice")
+        found = [p for p in self.payments if invoice_id in (None, p["invoice"])]
+        return 200, _page(asked.path, found, has_more=False)
+
+    async def _portal(self, asked: Recorded, _: str) -> Answer:
+        number = next(self._ids)
+        return 200, {
+            "id": f"bps_{number}",
+            "object": "billing_portal.session",
+            "created": int(time.time()),
+            "customer": asked.parameters["customer"],
+            "livemode": False,
+            "return_url": asked.parameters.get("return_url"),
+            "url": f"http://127.0.0.1/portal/{number}",
+        }
+
+    async def _meter_event(self, asked: Recorded, _: str) -> Answer:
+        event = asked.parameters
+        known = {found["identifier"] for found in self.meter_events}
+        if event.get("identifier") in known:
+            message = f"An event already exists with identifier {event['identifier']}"
+            return 400, stripe_error("invalid_request_error", message)
+        self.meter_events.append(event)
+        return 200, {
+            "object": "billing.meter_event",
+            "created": int(time.time()),
+            "event_name": event["event_name"],
+            "identifier": event.get("identifier", ""),
+            "livemode": False,
+            "payload": event["payload"],
+            "timestamp": int(event.get("timestamp", "0")),
+        }
+
+    async def _meters(self, asked: Recorded, _: str) -> Answer:
+        names = sorted({event["event_name"] for event in self.meter_events})
+        meters = [
+            {"id": f"mtr_{name}", "object": "billing.meter", "event_name": name, "status": "active"}
+            for name in names
+        ]
+        return 200, _page(asked.path, meters, has_more=False)
+
+    async def _summaries(self, asked: Recorded, _: str) -> Answer:
+        name = asked.path.split("/")[4].removeprefix("mtr_")
+        begin, end = (int(asked.parameters[n]) for n in ("start_time", "end_time"))
+        total = sum(
+            float(event["payload"]["value"])
+            for event in self.meter_events
+            if event["event_name"] == name
+            and event["payload"]["stripe_customer_id"] == asked.parameters["customer"]
+            and begin <= int(event["timestamp"]) < end
+        )
+        summary = {
+            "id": f"mtrusg_{next(self._ids)}",
+            "object": "billing.meter_event_summary",
+            "aggregated_value": total,
+            "start_time": begin,
+            "end_time": end,
+            "livemode": False,
+            "meter": f"mtr_{name}",
+        }
+        return 200, _page(asked.path, [summary], has_more=False)
+
+    def _completed(self, value: Any) -> Any:
+        """Adds what was kept back to an answer, at any depth."""
+        if isinstance(value, list):
+            return [self._completed(inner) for inner in value]
+        if not isinstance(value, dict):
+            return value
+        found = {name: self._completed(inner) for name, inner in value.items()}
+        kept = self._kept.get(str(found.get("id")), {})
+        for name, inner in kept.items():
+            if name == "metadata":
+                found["metadata"] = {**inner, **(found.get("metadata") or {})}
+            elif name != "number" or found.get("status") != "draft":
+                found[name] = inner
+        if found.get("object") == "invoice":
+            self._split_tax(found)
+        return found
+
+    def _split_tax(self, invoice: dict[str, Any]) -> None:
+        taxes = [
+            tax["amount"]
+            for found in self._kept_lines(invoice["id"])
+            for tax in found.get("taxes", ())
+        ]
+        invoice["total_taxes"] = [{"amount": sum(taxes)}] if taxes else []
+        invoice["total_excluding_tax"] = invoice["total"] - sum(taxes)
+        invoice["subtotal"] = invoice["total"] - sum(taxes)
+
+    def _kept_lines(self, invoice_id: str) -> list[dict[str, Any]]:
+        pattern = re.compile("il_")
+        owner = self._kept.get(invoice_id, {}).get("metadata", {}).get("finops_invoice_id")
+        return [
+            kept
+            for key, kept in self._kept.items()
+            if pattern.match(key) and kept["metadata"].get("finops_invoice_id") == owner
+        ]
+
+
+def _tax(line: dict[str, Any]) -> int:
+    return sum(int(found["amount"]) for found in line.get("tax_amounts", ()))
+
+
+def _page(path: str, found: list[Any], *, has_more: bool) -> dict[str, Any]:
+    return {"object": "list", "data": found, "has_more": has_more, "url": path}

@@ -24,10 +24,17 @@ from finops.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from finops.billing.v1.account_service_pb2_grpc import AccountServiceStub
 from finops.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from finops.billing.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
+from finops.billing.v1.credit_note_service_pb2_grpc import CreditNoteServiceStub
+from finops.billing.v1.invoice_service_pb2_grpc import InvoiceServiceStub
 from finops.billing.v1.pricing_plan_service_pb2_grpc import PricingPlanServiceStub
+from finops.billing.v1.run_service_pb2_grpc import RunServiceStub
 from finops.billing.v1.subscription_service_pb2_grpc import SubscriptionServiceStub
 from finops.budget.v1.budget_service_pb2_grpc import BudgetServiceStub
 from finops.budget.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from finops.optimizer.v1 import optimizer_service_pb2  # noqa: F401 - loads what the stub names
+from finops.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
+from finops.optimizer.v1.resource_service_pb2_grpc import ResourceServiceStub
+from finops.optimizer.v1.run_service_pb2_grpc import OptimizationRunServiceStub
 from finops.usage.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from finops.usage.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from finops.usage.v1.directory_service_pb2_grpc import DirectoryServiceStub
@@ -102,8 +109,14 @@ class AsyncClient:
         self.accounts = AccountServiceStub(opened)
         self.billing = BillingServiceStub(opened)
         self.catalogue = CatalogueServiceStub(opened)
+        self.credit_notes = CreditNoteServiceStub(opened)
+        self.invoices = InvoiceServiceStub(opened)
         self.plans = PricingPlanServiceStub(opened)
+        self.runs = RunServiceStub(opened)
         self.subscriptions = SubscriptionServiceStub(opened)
+        self.optimizer = OptimizerServiceStub(opened)
+        self.resources = ResourceServiceStub(opened)
+        self.optimization_runs = OptimizationRunServiceStub(opened)
 
     async def close(self) -> None:
         """Lets go of connections."""
@@ -169,8 +182,14 @@ class Client:
         self.accounts = AccountServiceStub(opened)
         self.billing = BillingServiceStub(opened)
         self.catalogue = CatalogueServiceStub(opened)
+        self.credit_notes = CreditNoteServiceStub(opened)
+        self.invoices = InvoiceServiceStub(opened)
         self.plans = PricingPlanServiceStub(opened)
+        self.runs = RunServiceStub(opened)
         self.subscriptions = SubscriptionServiceStub(opened)
+        self.optimizer = OptimizerServiceStub(opened)
+        self.resources = ResourceServiceStub(opened)
+        self.optimization_runs = OptimizationRunServiceStub(opened)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Runs a coroutine on the client's loop and returns its result. Ctrl-C cancels it."""

@@ -113,7 +113,7 @@ class Desk:
         return pricing_service_pb2_grpc.PricingServiceStub(channel)
 
     async def record(self, events: Sequence[usage_model_pb2.UsageEvent]) -> None:
-        """Records usage and waits until the optimizer has all of it."""
+        """Records usage and waits until the optimizer has all of it, event by event."""
         channel = self.stage.usage.channel("org_admin", tenant=self.tenant)
         stub: Any = usage_service_pb2_grpc.UsageServiceStub(channel)
         for start in range(0, len(events), BATCH):
@@ -128,7 +128,8 @@ class Desk:
                 known = await tx.driver.fetchval(
                     "SELECT sum(events) FROM usage_day WHERE tenant_id = $1", self.tenant
                 )
-            return bool(known == told)
+                unread = await tx.driver.fetchval("SELECT count(*) FROM changed_day")
+            return bool(known == told and not unread)
 
         await eventually(is_here, seconds=60)
 

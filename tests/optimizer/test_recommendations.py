@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,8 +15,10 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tests.optimizer.conftest import Desk
-from tests.optimizer.making import CATALOGUE, machine_hours
+from tests.optimizer.making import CATALOGUE, START, machine_hours
 from tests.support.server import all_of, refused
+
+LATELY: dict[str, Any] = {"start": START + timedelta(days=44), "days": 15}
 
 
 async def with_waste(desk: Desk) -> list[model.Recommendation]:
@@ -27,10 +30,10 @@ async def with_waste(desk: Desk) -> list[model.Recommendation]:
     )
     await desk.record(
         [
-            *machine_hours("idle", lambda _: 0.002),
-            *machine_hours("large", lambda at: 0.08 + 0.04 * (at.hour % 2)),
-            *machine_hours("large", lambda _: 0.12, measure="memory"),
-            *machine_hours("busy", lambda at: 0.7 + 0.2 * (at.hour % 2)),
+            *machine_hours("idle", lambda _: 0.002, **LATELY),
+            *machine_hours("large", lambda at: 0.08 + 0.04 * (at.hour % 2), **LATELY),
+            *machine_hours("large", lambda _: 0.12, measure="memory", **LATELY),
+            *machine_hours("busy", lambda at: 0.7 + 0.2 * (at.hour % 2), **LATELY),
         ]
     )
     request = messages.GenerateRecommendationsRequest(detector_ids=["idle", "rightsizing"])

@@ -15,6 +15,7 @@ from services.kernel.period import Period
 from services.optimizer.domain.finding import INTERVAL_RATIO, Estimate, rounded, text_of
 
 FIGURE_DIGITS = 9
+SAMPLE_DIGITS = 6  # samples are kept in single precision, which has seven
 
 
 def from_instant(at: datetime) -> Timestamp:
@@ -56,4 +57,6 @@ def from_estimate(estimate: Estimate, currency_code: str) -> MoneyInterval:
 
 def from_figure(figure: Decimal | float | None) -> str:
     """Converts a measured figure, "" when it is unknown."""
-    return "" if figure is None else text_of(figure, FIGURE_DIGITS)
+    if figure is None:
+        return ""
+    return text_of(figure, SAMPLE_DIGITS if isinstance(figure, float) else FIGURE_DIGITS)

@@ -24,7 +24,7 @@ from services.optimizer.store import statistics
 from services.optimizer.store.statistics import ChangedDay, DaySamples
 
 DAYS_A_ROUND = 20
-IDLE_SECONDS = 5.0  # how late a changed day is read at worst
+IDLE_SECONDS = 1.0  # how late a changed day is read at worst
 log = structlog.get_logger(__name__)
 
 

@@ -1,0 +1,116 @@
+"""Runs over tenants, and what owners set of detectors."""
+
+from __future__ import annotations
+
+from finops.common.v1.money_pb2 import Money
+from finops.optimizer.v1 import optimizer_messages_pb2, run_model_pb2
+from finops.optimizer.v1 import run_service_pb2 as messages
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from tests.optimizer.conftest import Desk
+from tests.optimizer.making import machine_hours
+from tests.support.server import refused
+from tests.support.waiting import eventually
+
+
+async def ended(desk: Desk, run_id: str) -> run_model_pb2.OptimizationRun:
+    async def look() -> run_model_pb2.OptimizationRun | None:
+        request = messages.GetOptimizationRunRequest(run_id=run_id)
+        run: run_model_pb2.OptimizationRun = (
+            await desk.runs("platform_admin").GetOptimizationRun(request)
+        ).run
+        return run if run.HasField("end_time") else None
+
+    found = await eventually(look, seconds=60)
+    assert found is not None
+    return found
+
+
+async def test_a_platform_admin_runs_all_tenants_and_sees_the_progress(desk: Desk) -> None:
+    other = Desk(desk.stage, f"{desk.tenant}-other")
+    for each in (desk, other):
+        await each.record(list(machine_hours("idle", lambda _: 0.002, days=20)))
+    stub = desk.runs("platform_admin")
+
+    tenants = [desk.tenant, other.tenant]
+    request = messages.RunOptimizationRequest(tenant_ids=tenants, detector_ids=["idle"])
+    started = (await stub.RunOptimization(request)).run
+    run = await ended(desk, started.run_id)
+
+    assert run.state == run_model_pb2.RUN_STATE_SUCCEEDED
+    assert (run.progress.done_units, run.progress.total_units) == (2, 2)
+    assert (run.found_count, run.event_count) == (2, 2 * 20 * 24)
+    listed = await stub.ListOptimizationRuns(
+        messages.ListOptimizationRunsRequest(filter="state = SUCCEEDED AND trigger = REQUEST")
+    )
+    assert listed.runs[0].run_id == run.run_id
+    over = await refused(
+        stub.CancelOptimizationRun(messages.CancelOptimizationRunRequest(run_id=run.run_id))
+    )
+    unknown = await refused(
+        stub.GetOptimizationRun(messages.GetOptimizationRunRequest(run_id="none"))
+    )
+    plain = await refused(desk.runs("org_admin").RunOptimization(request))
+    assert over.reason == "OPTIMIZATION_RUN_ENDED"
+    assert unknown.reason == "OPTIMIZATION_RUN_NOT_FOUND"
+    assert plain.code.name == "PERMISSION_DENIED"
+
+
+async def test_a_run_whose_cause_is_gone_lets_advice_expire(desk: Desk) -> None:
+    await desk.record(list(machine_hours("idle", lambda _: 0.002, days=20)))
+    stub = desk.optimizer()
+    request = optimizer_messages_pb2.GenerateRecommendationsRequest(detector_ids=["idle"])
+    first = await stub.GenerateRecommendations(request, timeout=60)
+    settings = run_model_pb2.Detector(detector_id="idle", excluded_resource_ids=["idle"])
+    await desk.runs().UpdateDetector(messages.UpdateDetectorRequest(detector=settings))
+
+    second = await stub.GenerateRecommendations(request, timeout=60)
+
+    assert (first.run.found_count, second.run.expired_count) == (1, 1)
+    listed = await stub.ListRecommendations(
+        optimizer_messages_pb2.ListRecommendationsRequest(filter="state = EXPIRED")
+    )
+    assert len(listed.recommendations) == 1
+
+
+async def test_detectors_are_listed_and_their_settings_kept(desk: Desk) -> None:
+    stub = desk.runs()
+    page = await stub.ListDetectors(messages.ListDetectorsRequest(page_size=5))
+    rest = await stub.ListDetectors(messages.ListDetectorsRequest(page_token=page.next_page_token))
+    names = [one.detector_id for one in (*page.detectors, *rest.detectors)]
+    assert names == sorted(names)
+    assert len(names) == 14
+    assert len(page.detectors) == 5
+
+    changed = run_model_pb2.Detector(
+        detector_id="rightsizing",
+        headroom_ratio="0.35",
+        monthly_saving_min=Money(currency_code="USD", amount="25"),
+        schedule="off",
+        disabled=True,
+    )
+    answer = await stub.UpdateDetector(messages.UpdateDetectorRequest(detector=changed))
+    assert answer.detector.headroom_ratio == "0.35"
+    assert answer.detector.etag == "r1"
+    disabled = await stub.ListDetectors(messages.ListDetectorsRequest(filter="disabled = true"))
+    assert [one.detector_id for one in disabled.detectors] == ["rightsizing"]
+    kinds = await stub.ListDetectors(messages.ListDetectorsRequest(filter="kind:BATCHING"))
+    assert [one.detector_id for one in kinds.detectors] == ["bulk"]
+    back = messages.UpdateDetectorRequest(
+        detector=run_model_pb2.Detector(detector_id="rightsizing"),
+        update_mask=FieldMask(paths=["headroom_ratio", "schedule"]),
+    )
+    assert (await stub.UpdateDetector(back)).detector.headroom_ratio == "0.2"
+
+
+async def test_settings_that_make_no_sense_are_refused(desk: Desk) -> None:
+    stub = desk.runs()
+
+    async def update(**fields: str) -> str:
+        detector = run_model_pb2.Detector(**fields)  # type: ignore[arg-type]
+        request = messages.UpdateDetectorRequest(detector=detector)
+        return (await refused(stub.UpdateDetector(request))).reason
+
+    assert await update(detector_id="idle", schedule="at noon") == "INVALID_SCHEDULE"
+    assert await update(detector_id="none", schedule="off") == "DETECTOR_NOT_FOUND"
+    assert await update(detector_id="idle", schedule="off", etag="r7") == "STALE_DETECTOR"

@@ -1,0 +1,150 @@
+"""Savings: claimed, simulated and measured, over real services."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from finops.optimizer.v1 import optimizer_messages_pb2 as messages
+from finops.optimizer.v1 import optimizer_model_pb2 as model
+from finops.optimizer.v1 import saving_model_pb2
+
+from services.kernel.audit import verify
+from tests.optimizer.conftest import Desk
+from tests.optimizer.making import START, machine_hours
+from tests.support.server import refused
+
+CHANGE = datetime(2026, 2, 20, 12, tzinfo=UTC)
+
+
+async def found_idle(desk: Desk) -> model.Recommendation:
+    """Records a machine that is idle, and found so, until it is stopped, and others that stay."""
+    days = (CHANGE - START).days
+    await desk.record(
+        [
+            *machine_hours("idle", lambda _: 0.002, days=days),
+            *machine_hours("stays", lambda at: 0.6 + 0.1 * (at.hour % 3), price="1.1"),
+        ]
+    )
+    request = messages.GenerateRecommendationsRequest(
+        detector_ids=["idle"], end=f"{CHANGE:%Y-%m-%d}"
+    )
+    answer = await desk.optimizer().GenerateRecommendations(request, timeout=60)
+    assert [one.scope.resource_ids[0] for one in answer.recommendations] == ["idle"]
+    one: model.Recommendation = answer.recommendations[0]
+    return one
+
+
+async def test_a_completed_saving_is_measured_against_what_would_have_been(desk: Desk) -> None:
+    one = await found_idle(desk)
+    stub = desk.optimizer()
+    changed = model.Recommendation(
+        recommendation_id=one.recommendation_id, state=model.RECOMMENDATION_STATE_COMPLETED
+    )
+    changed.completion_time.FromDatetime(CHANGE)
+    await stub.UpdateRecommendation(messages.UpdateRecommendationRequest(recommendation=changed))
+
+    request = messages.VerifyRecommendationRequest(recommendation_id=one.recommendation_id)
+    measured = (await stub.VerifyRecommendation(request)).measurement
+
+    assert measured.verdict == saving_model_pb2.SAVING_VERDICT_VERIFIED
+    # 24 whole days after the change, at 0.4 an hour.
+    realized = Decimal(measured.realized.expected.amount)
+    assert abs(realized - Decimal("230.4")) < 5
+    assert Decimal(measured.actual_cost.amount) == 0
+    after = measured.after
+    assert after.end_time.ToDatetime() - after.start_time.ToDatetime() == timedelta(days=24)
+    assert abs(Decimal(measured.claimed.expected.amount) - Decimal("230.4")) < 1
+    shown = (
+        await stub.GetRecommendation(
+            messages.GetRecommendationRequest(recommendation_id=one.recommendation_id)
+        )
+    ).recommendation
+    assert shown.state == model.RECOMMENDATION_STATE_VERIFIED
+    assert shown.measurement.measurement_id == measured.measurement_id
+    savings = await stub.GetSavings(messages.GetSavingsRequest(group_by="detector"))
+    assert savings.total.verified_count == 1
+    assert [row.group for row in savings.rows] == ["idle"]
+    assert abs(Decimal(savings.total.realized_ratio) - 1) < Decimal("0.05")
+    assert savings.measurements[0].measurement_id == measured.measurement_id
+    calibration = await stub.GetClaimCalibration(messages.GetClaimCalibrationRequest())
+    assert (calibration.total.measured_count, calibration.total.precision_ratio) == (1, "1")
+    listed = await stub.ListSavingMeasurements(
+        messages.ListSavingMeasurementsRequest(
+            recommendation_id=one.recommendation_id, filter="verdict = VERIFIED"
+        )
+    )
+    ids = [each.measurement_id for each in listed.measurements]
+    assert measured.measurement_id in ids
+    async with desk.stage.database.system_transaction() as tx:
+        assert (await verify(tx, desk.tenant)).first_broken_sequence is None
+
+
+async def test_what_was_not_done_is_refuted(desk: Desk) -> None:
+    await desk.record(list(machine_hours("idle", lambda _: 0.002)))
+    stub = desk.optimizer()
+    request = messages.GenerateRecommendationsRequest(detector_ids=["idle"])
+    one = (await stub.GenerateRecommendations(request, timeout=60)).recommendations[0]
+    changed = model.Recommendation(
+        recommendation_id=one.recommendation_id, state=model.RECOMMENDATION_STATE_COMPLETED
+    )
+    changed.completion_time.FromDatetime(CHANGE)
+    await stub.UpdateRecommendation(messages.UpdateRecommendationRequest(recommendation=changed))
+
+    verify_request = messages.VerifyRecommendationRequest(recommendation_id=one.recommendation_id)
+    measured = (await stub.VerifyRecommendation(verify_request)).measurement
+
+    assert measured.verdict == saving_model_pb2.SAVING_VERDICT_REFUTED
+
+
+async def test_a_simulation_counts_overlaps_once_and_takes_assumptions(desk: Desk) -> None:
+    await desk.record(
+        [
+            *machine_hours("idle", lambda _: 0.002),
+            *machine_hours("stays", lambda at: 0.6 + 0.1 * (at.hour % 3), price="1"),
+        ]
+    )
+    stub = desk.optimizer()
+    request = messages.GenerateRecommendationsRequest(detector_ids=["idle"])
+    await stub.GenerateRecommendations(request, timeout=60)
+
+    plain = await stub.SimulateSavings(messages.SimulateSavingsRequest(horizon_days=365))
+    halved = await stub.SimulateSavings(
+        messages.SimulateSavingsRequest(
+            horizon_days=365,
+            what_ifs=[
+                saving_model_pb2.WhatIf(
+                    kind=saving_model_pb2.WHAT_IF_KIND_VOLUME,
+                    filter='resource_id = "idle"',
+                    change_ratio="-0.5",
+                )
+            ],
+        )
+    )
+    stopped = await stub.SimulateSavings(
+        messages.SimulateSavingsRequest(
+            what_ifs=[
+                saving_model_pb2.WhatIf(
+                    kind=saving_model_pb2.WHAT_IF_KIND_STOP, off_hours=list(range(84))
+                )
+            ]
+        )
+    )
+
+    saved = Decimal(plain.joint_saving.expected.amount)
+    baseline = Decimal(plain.baseline_cost.amount)
+    assert abs(saved - Decimal(3504)) < 1  # 0.4 an hour for a year
+    assert Decimal(plain.simulated_cost.amount) == baseline - saved
+    assert abs(Decimal(halved.joint_saving.expected.amount) - saved / 2) < 1
+    share = Decimal(stopped.baseline_cost.amount) / (baseline * 90 / 365)
+    assert abs(share - Decimal("0.5")) < Decimal("0.05")
+    unknown = await refused(
+        stub.SimulateSavings(
+            messages.SimulateSavingsRequest(
+                what_ifs=[
+                    saving_model_pb2.WhatIf(kind=saving_model_pb2.WHAT_IF_KIND_MODEL, target="none")
+                ]
+            )
+        )
+    )
+    assert unknown.reason == "UNKNOWN_WHAT_IF"

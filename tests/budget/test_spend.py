@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import grpc
+import pytest
 from finops.budget.v1 import budget_model_pb2 as model
 from finops.budget.v1 import budget_service_pb2, spend_messages_pb2, spend_model_pb2
 from finops.common.v1.money_pb2 import Money
+from finops.usage.v1 import pricing_model_pb2, pricing_service_pb2, pricing_service_pb2_grpc
 
+from services.kernel.clock import ManualClock
 from services.kernel.ids import new_id
-from tests.budget.conftest import Caller
+from tests.budget.conftest import Caller, RunningUsage
 from tests.support.server import refused
 
 
-async def make_budget(caller: Caller, amount: str = "100", **changed: Any) -> str:
+async def make_budget(
+    caller: Caller, amount: str = "100", currency_code: str = "USD", **changed: Any
+) -> str:
     """Makes a hard monthly budget over the whole tenant, and returns its id."""
     fields: dict[str, Any] = {
         "display_name": "Research",
         "scope": model.BudgetScope(),
         "cadence": model.BUDGET_CADENCE_MONTHLY,
-        "amount": Money(currency_code="USD", amount=amount),
+        "amount": Money(currency_code=currency_code, amount=amount),
         "enforcement": model.BUDGET_ENFORCEMENT_HARD,
     }
     request = budget_service_pb2.CreateBudgetRequest(budget=model.Budget(**(fields | changed)))
@@ -152,3 +158,205 @@ async def test_a_refusal_names_each_budget_in_the_way_and_when_to_come_back(
     )
     checks = explained.spend_authorization.decision.checks
     assert [check.blocking for check in checks] == [True, False]
+
+
+async def test_four_budgets_in_a_chain_admit_what_the_tightest_does(caller: Caller) -> None:
+    scopes = [
+        model.BudgetScope(),
+        model.BudgetScope(resource_type="llm"),
+        model.BudgetScope(resource_type="llm", project="apollo"),
+        model.BudgetScope(user_id="ada"),
+    ]
+    for scope, amount in zip(scopes, ("1000", "100", "60", "80"), strict=True):
+        await make_budget(caller, amount, scope=scope)
+    draw = random.Random(2)
+    subject = {"project": "apollo", "user_id": "ada"}
+
+    async def client() -> Decimal:
+        amounts = [Decimal(draw.randrange(1, 5_000_000)).scaleb(-6) for _ in range(6)]
+        held = [await admitted_or_none(caller, amount, subject=subject) for amount in amounts]
+        return sum(
+            (amount for amount, one in zip(amounts, held, strict=True) if one is not None),
+            Decimal(0),
+        )
+
+    admitted = sum(await asyncio.gather(*(client() for _ in range(16))), Decimal(0))
+
+    trial = await authorize(caller, "0", subject=subject, validate_only=True)
+    assert len(trial.decision.checks) == 4
+    assert {Decimal(check.held.amount) for check in trial.decision.checks} == {admitted}
+    assert 55 < admitted <= 60
+
+
+async def test_a_repeated_request_has_one_effect_and_another_body_is_refused(
+    caller: Caller,
+) -> None:
+    await make_budget(caller)
+    request_id, settle_id = new_id(), new_id()
+
+    first, second = await asyncio.gather(
+        authorize(caller, "10", request_id=request_id),
+        authorize(caller, "10", request_id=request_id),
+    )
+    other_body = await refused(authorize(caller, "11", request_id=request_id))
+    once = await settle(caller, first.authorization_id, "4", request_id=settle_id)
+    twice = await settle(caller, first.authorization_id, "4", request_id=settle_id)
+    other_cost = await refused(settle(caller, first.authorization_id, "5", request_id=settle_id))
+    again = await refused(settle(caller, first.authorization_id, "4"))
+
+    assert first.authorization_id == second.authorization_id
+    assert once == twice
+    assert other_body.reason == other_cost.reason == "SPEND_REQUEST_ID_REUSED"
+    assert other_body.code is grpc.StatusCode.ALREADY_EXISTS
+    assert again.reason == "AUTHORIZATION_SETTLED"
+    trial = await authorize(caller, "0", validate_only=True)
+    assert trial.decision.checks[0].spent.amount == "4"
+    assert trial.decision.checks[0].held.amount == "0"
+
+
+async def test_what_is_not_held_is_neither_settled_nor_released(caller: Caller) -> None:
+    await make_budget(caller, "10")
+    held = await authorize(caller, "5")
+    await release(caller, held.authorization_id, reason="cancelled")
+    denied = await refused(authorize(caller, "11"))
+
+    settled = await refused(settle(caller, held.authorization_id, "5"))
+    released = await refused(release(caller, denied.metadata["authorization_id"]))
+    unknown = await refused(release(caller, "nothing"))
+
+    assert settled.reason == released.reason == "AUTHORIZATION_NOT_HELD"
+    assert released.metadata["state"] == "DENIED"
+    assert unknown.reason == "AUTHORIZATION_NOT_FOUND"
+    assert unknown.code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_burst_is_admitted_by_what_such_work_costs_not_by_its_worst_case(
+    caller: Caller,
+) -> None:
+    """As a stress test of a peer: 20 calls at once whose worst case is 50 times their cost."""
+    await make_budget(caller, "100")
+    for _ in range(20):
+        held = await authorize(caller, "3", subject={"resource_id": "model-a"})
+        await settle(caller, held.authorization_id, "2")
+    work = {"subject": {"resource_id": "model-a"}, "usage_max": {"output_token": "100000"}}
+
+    burst = await asyncio.gather(*(authorize(caller, **work) for _ in range(20)))
+
+    estimate = burst[0].decision.estimate
+    assert estimate.method == spend_model_pb2.ESTIMATE_METHOD_HISTORY
+    assert (estimate.amount.amount, estimate.quantile_ratio) == ("2", "0.9")
+    assert estimate.sample_count == 20
+    assert estimate.excess_probability_ratio == "0"
+    assert estimate.explanation == "90% of 20 calls of llm model-a cost at most 2 USD."
+    for held in burst:
+        await settle(caller, held.authorization_id, "2")
+    trial = await authorize(caller, "0", validate_only=True)
+    assert trial.decision.checks[0].spent.amount == "80"
+
+
+async def test_work_without_a_known_price_meets_each_budgets_policy(caller: Caller) -> None:
+    lenient = await make_budget(caller, unpriced_policy=model.UNPRICED_POLICY_ALLOW_AND_FLAG)
+    allowed = await authorize(caller)
+    await make_budget(caller, scope=model.BudgetScope(resource_type="llm"))
+    refusal = await refused(authorize(caller))
+
+    assert allowed.decision.outcome == spend_model_pb2.SPEND_OUTCOME_ALLOWED_UNPRICED
+    assert allowed.decision.checks[0].budget_id == lenient
+    assert allowed.held.amount == "0"
+    assert refusal.reason == "SPEND_UNPRICED"
+    assert "RetryInfo" not in refusal.details
+    settled = await settle(caller, allowed.authorization_id, "3")
+    assert settled.excess.amount == "3"
+
+
+async def test_a_throttled_budget_slows_down_and_refuses_nothing_for_good(
+    caller: Caller, clock: ManualClock
+) -> None:
+    await make_budget(caller, "10", enforcement=model.BUDGET_ENFORCEMENT_THROTTLE)
+    await authorize(caller, "9.5")
+
+    first = await authorize(caller, "1")
+    refusal = await refused(authorize(caller, "1"))
+    clock.advance(timedelta(seconds=1))
+    later = await authorize(caller, "1")
+
+    over = spend_model_pb2.SPEND_OUTCOME_ALLOWED_OVER_SOFT_LIMIT
+    assert first.decision.outcome == later.decision.outcome == over
+    assert refusal.reason == "SPEND_THROTTLED"
+    retry: Any = refusal.details["RetryInfo"]
+    assert retry.retry_delay.ToTimedelta() == timedelta(seconds=1)
+
+
+async def test_expected_quantities_are_priced_by_the_price_book(
+    caller: Caller, usage_server: RunningUsage
+) -> None:
+    channel = usage_server.server.channel("org_admin", tenant=caller.tenant_id)
+    pricing: Any = pricing_service_pb2_grpc.PricingServiceStub(channel)
+    await pricing.CreatePriceBook(
+        pricing_service_pb2.CreatePriceBookRequest(
+            price_book=pricing_model_pb2.PriceBook(price_book_id="own")
+        )
+    )
+    for meter, price in (("input_token", "3"), ("output_token", "15")):
+        await pricing.CreatePrice(
+            pricing_service_pb2.CreatePriceRequest(
+                price=pricing_model_pb2.Price(
+                    price_book_id="own",
+                    resource_type="llm",
+                    resource_id="house-*",
+                    meter=meter,
+                    currency_code="USD",
+                    model=pricing_model_pb2.PRICING_MODEL_PER_UNIT,
+                    per_quantity="1000000",
+                    tiers=[pricing_model_pb2.PriceTier(unit_price=price)],
+                )
+            )
+        )
+    await make_budget(caller)
+
+    held = await authorize(
+        caller,
+        subject={"resource_id": "house-large"},
+        usage={"input_token": "1200", "output_token": "500"},
+        usage_max={"input_token": "1200", "output_token": "4000"},
+    )
+
+    estimate = held.decision.estimate
+    assert estimate.method == spend_model_pb2.ESTIMATE_METHOD_PRICE_BOOK
+    assert (held.held.amount, estimate.worst_case.amount) == ("0.0111", "0.0636")
+
+
+async def test_past_decisions_are_listed_newest_first_and_filtered(caller: Caller) -> None:
+    budget_id = await make_budget(caller, "10")
+    await authorize(caller, "1", subject={"user_id": "ada"})
+    await refused(authorize(caller, "20", subject={"user_id": "bob"}))
+    await authorize(caller, "2", subject={"user_id": "bob"})
+
+    async def listed(text: str) -> list[str]:
+        request = spend_messages_pb2.ListSpendAuthorizationsRequest(filter=text)
+        answer = await caller.budgets.ListSpendAuthorizations(request)
+        return [one.decision.asked.amount for one in answer.authorizations]
+
+    assert await listed("") == ["2", "20", "1"]
+    assert await listed("state = DENIED") == ["20"]
+    assert await listed(f'user_id = "bob" AND budget_id = "{budget_id}"') == ["2", "20"]
+    assert await listed('budget_id = "other"') == []
+
+
+async def test_a_budget_in_another_currency_is_asked_at_the_days_rate(
+    caller: Caller, clock: ManualClock
+) -> None:
+    clock.advance(datetime(2025, 1, 15, 12, tzinfo=UTC) - clock.now())
+    await make_budget(caller, "100", "EUR")
+
+    held = await authorize(caller, "10.3")
+
+    (check,) = held.decision.checks
+    assert check.asked.currency_code == "EUR"
+    assert check.exchange_rate_date <= "2025-01-15"
+    assert Decimal(check.asked.amount) == pytest.approx(
+        Decimal("10.3") * Decimal(check.exchange_rate), abs=Decimal("1e-17")
+    )
+    await settle(caller, held.authorization_id, "10.3")
+    trial = await authorize(caller, "0", validate_only=True)
+    assert trial.decision.checks[0].spent.amount == check.asked.amount

@@ -1,0 +1,242 @@
+"""`finops invoices`: made, shown, locked and written to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from finops.billing.v1.invoice_messages_pb2 import (
+    FinalizeInvoiceRequest,
+    GenerateInvoiceRequest,
+    GetInvoicePdfRequest,
+    GetInvoiceRequest,
+    ListInvoicesRequest,
+    PreviewInvoiceRequest,
+)
+from finops.billing.v1.invoice_model_pb2 import Invoice, InvoiceKind, InvoiceState
+from finops.billing.v1.invoice_service_pb2 import GetInvoiceCsvRequest, ListInvoiceLinesRequest
+from finops_sdk import pages
+
+from cli.connection import Connection, open_connection
+from cli.options import (
+    DEFAULT_DATA_DIR,
+    DataDir,
+    Filter,
+    Limit,
+    OutputFormat,
+    Tenant,
+    Url,
+)
+from cli.output import Format, Output
+from cli.times import utc_text
+
+app = typer.Typer(help="Makes, shows and exports invoices.", no_args_is_help=True)
+_PAGE_SIZE = 1000
+_PDF_SECONDS = 120.0
+InvoiceId = Annotated[str, typer.Argument(help="Id of the invoice.", show_default=False)]
+Month = Annotated[
+    str, typer.Option("--month", help="Month, YYYY-MM. Default: see above.", show_default=False)
+]
+ToFile = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="File to write. [default: the number]", dir_okay=False),
+]
+_COLUMNS = (
+    *("invoice_id", "number", "state", "kind", "period_start", "period_end", "currency_code"),
+    *("total", "amount_due", "issue_time", "due_time"),
+)
+_LINE_COLUMNS = ("position", "description", "quantity", "unit", "unit_price", "amount")
+
+
+@app.command("list")
+def list_invoices(
+    *,
+    filter_text: Filter = "",
+    limit: Limit = 200,
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: OutputFormat = Format.TABLE,
+) -> None:
+    """Lists invoices, newest first."""
+    found: list[Invoice] = []
+    with open_connection(data_dir, url, tenant) as connection:
+        request = ListInvoicesRequest(
+            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
+        )
+        call = connection.client.asynchronous.billing.ListInvoices
+        for page in connection.client.iterate(pages(call, request)):
+            found.extend(page.invoices)
+            if len(found) >= limit:
+                break
+    del found[limit:]
+    Output(form).rows(_COLUMNS, [_row(invoice) for invoice in found], content=found)
+
+
+@app.command()
+def show(
+    invoice_id: InvoiceId,
+    *,
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: OutputFormat = Format.TABLE,
+) -> None:
+    """Shows an invoice with its lines."""
+    with open_connection(data_dir, url, tenant) as connection:
+        invoice = _find(connection, invoice_id)
+        request = ListInvoiceLinesRequest(
+            tenant_id=connection.tenant, invoice_id=invoice_id, page_size=_PAGE_SIZE
+        )
+        answer = connection.client.invoices.ListInvoiceLines(request)
+    output = Output(form)
+    _show(invoice, output)
+    if form is Format.TABLE:
+        output.rows(
+            _LINE_COLUMNS,
+            [
+                (
+                    *(line.position, line.description, line.quantity, line.unit),
+                    *(line.unit_price.amount, line.amount.amount),
+                )
+                for line in answer.lines
+            ],
+        )
+
+
+@app.command()
+def preview(
+    *,
+    month: Month = "",
+    plan: Annotated[
+        str, typer.Option("--plan", help="Price by this plan instead.", show_default=False)
+    ] = "",
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: OutputFormat = Format.TABLE,
+) -> None:
+    """Computes what an invoice would be now, by default of the running period; stores nothing."""
+    with open_connection(data_dir, url, tenant) as connection:
+        request = PreviewInvoiceRequest(tenant_id=connection.tenant, month=month, plan_id=plan)
+        invoice = connection.client.billing.PreviewInvoice(request).invoice
+    _show(invoice, Output(form))
+
+
+@app.command()
+def generate(
+    *,
+    month: Month = "",
+    finalize: Annotated[
+        bool, typer.Option("--finalize", help="Lock it at once, without grace.")
+    ] = False,
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: OutputFormat = Format.TABLE,
+) -> None:
+    """Makes the invoice of a month, by default of the last full period; a second time finds it."""
+    with open_connection(data_dir, url, tenant) as connection:
+        request = GenerateInvoiceRequest(
+            tenant_id=connection.tenant, month=month, finalize=finalize
+        )
+        invoice = connection.client.billing.GenerateInvoice(request).invoice
+    _show(invoice, Output(form))
+
+
+@app.command()
+def finalize(
+    invoice_id: InvoiceId,
+    *,
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: OutputFormat = Format.TABLE,
+) -> None:
+    """Locks a draft and sends it; later changes are credit notes."""
+    with open_connection(data_dir, url, tenant) as connection:
+        request = FinalizeInvoiceRequest(tenant_id=connection.tenant, invoice_id=invoice_id)
+        invoice = connection.client.billing.FinalizeInvoice(request).invoice
+    _show(invoice, Output(form))
+
+
+@app.command()
+def pdf(
+    invoice_id: InvoiceId,
+    *,
+    output: ToFile = None,
+    locale: Annotated[
+        str, typer.Option("--locale", help="BCP 47, as de-CH.", show_default=False)
+    ] = "",
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+) -> None:
+    """Writes an invoice as PDF."""
+    with open_connection(data_dir, url, tenant) as connection:
+        invoice = _find(connection, invoice_id)
+        request = GetInvoicePdfRequest(
+            tenant_id=connection.tenant, invoice_id=invoice_id, locale=locale
+        )
+        content = connection.client.billing.GetInvoicePdf(request, timeout=_PDF_SECONDS).data
+    path = output or Path(f"{invoice.number or invoice_id}.pdf")
+    path.write_bytes(content)
+    Output().note(f"{path}: {len(content):,} bytes")
+
+
+@app.command()
+def csv(
+    invoice_id: InvoiceId,
+    *,
+    output: ToFile = None,
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+) -> None:
+    """Writes all lines of an invoice as CSV."""
+    with open_connection(data_dir, url, tenant) as connection:
+        invoice = _find(connection, invoice_id)
+        request = GetInvoiceCsvRequest(tenant_id=connection.tenant, invoice_id=invoice_id)
+        path = output or Path(f"{invoice.number or invoice_id}.csv")
+        with path.open("wb") as file:
+            for chunk in connection.client.invoices.GetInvoiceCsv(request):
+                file.write(chunk.data)
+    Output().note(f"{path}: {path.stat().st_size:,} bytes")
+
+
+def _find(connection: Connection, invoice_id: str) -> Invoice:
+    request = GetInvoiceRequest(tenant_id=connection.tenant, invoice_id=invoice_id)
+    return connection.client.billing.GetInvoice(request).invoice
+
+
+def _show(invoice: Invoice, output: Output) -> None:
+    if output.form is not Format.TABLE:
+        output.rows(_COLUMNS, [_row(invoice)], content=invoice)
+        return
+    fields = dict(zip(_COLUMNS, _row(invoice), strict=True))
+    fields |= {
+        "subtotal": invoice.subtotal.amount,
+        "tax": invoice.tax_total.amount,
+        "lines": invoice.line_count,
+        "exchange_rates": ", ".join(
+            f"1 {rate.from_currency} = {rate.rate} {rate.to_currency} ({rate.source} "
+            f"{rate.rate_date})"
+            for rate in invoice.exchange_rates
+        ),
+        "block_reason": invoice.block_reason,
+    }
+    output.record({name: value for name, value in fields.items() if value != ""})
+
+
+def _row(invoice: Invoice) -> tuple[object, ...]:
+    return (
+        *(invoice.invoice_id, invoice.number),
+        InvoiceState.Name(invoice.state).removeprefix("INVOICE_STATE_").lower(),
+        InvoiceKind.Name(invoice.kind).removeprefix("INVOICE_KIND_").lower(),
+        utc_text(invoice.period.start_time),
+        utc_text(invoice.period.end_time),
+        *(invoice.currency_code, invoice.total.amount, invoice.amount_due.amount),
+        utc_text(invoice.issue_time) if invoice.HasField("issue_time") else "",
+        utc_text(invoice.due_time) if invoice.HasField("due_time") else "",
+    )

@@ -43,7 +43,7 @@ docs: setup ## Writes the API reference to build/docs/api.md
 	$(BIN)/python -m tools.apidocs
 
 accuracy: setup ## Measures forecasts and anomalies on public series into docs/accuracy.md
-	@exec $(BIN)/python -m tools.accuracy
+	@exec $(BIN)/python -m tools.accuracy $(FINOPS_SHARED_DATA)
 
 bench: setup ## Measures: one JSON object a line; ONLY=name,name runs some
 	@exec $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))

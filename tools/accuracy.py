@@ -1,6 +1,7 @@
 """Writes docs/accuracy.md: forecasts and anomalies against published results.
 
-`python -m tools.accuracy`, or `make accuracy`; a minute of one processor.
+`python -m tools.accuracy FOLDER`, or `make accuracy`; a minute of one processor. The folder holds
+`forecast` and `nab`; it is `shared/data` beside the repository by default.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from tools.competition import (
     measured,
     published_benchmarks,
     read_series,
-    shared_folder,
 )
 
+BESIDE = Path(__file__).parents[2] / "shared" / "data"
 TARGET = Path(__file__).parents[1] / "docs" / "accuracy.md"
 HEAD = """# How good forecasts and anomalies are
 
@@ -108,8 +109,8 @@ def anomaly_section(folder: Path) -> list[str]:
     lines += [
         "",
         (
-            f"Cut in two by turns, the files give {halves[0]:.1f} and {halves[1]:.1f}: so much does a "
-            "score depend on which files are asked."
+            f"Cut in two by turns, the files give {halves[0]:.1f} and {halves[1]:.1f}: so much "
+            "does a score depend on which files are asked."
         ),
         "",
     ]
@@ -118,7 +119,7 @@ def anomaly_section(folder: Path) -> list[str]:
 
 def main() -> int:
     """Measures everything and writes the page; returns the exit code."""
-    folder = shared_folder()
+    folder = Path(sys.argv[1]) if sys.argv[1:] else BESIDE
     if not folder.is_dir():
         sys.stderr.write(f"no series in {folder}; name their folder in FINOPS_SHARED_DATA\n")
         return 1

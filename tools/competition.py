@@ -1,12 +1,8 @@
-"""Forecasts the series of forecasting competitions, to be compared with published results.
-
-Where the series lie: `FINOPS_SHARED_DATA`, by default `shared/data` beside the repository.
-"""
+"""Forecasts the series of forecasting competitions, to be compared with published results."""
 
 from __future__ import annotations
 
 import csv
-import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,12 +56,6 @@ class Scores:
     mase: float
     coverage: dict[float, float]
     msis: dict[float, float]
-
-
-def shared_folder() -> Path:
-    """Returns the folder of the real input."""
-    configured = os.environ.get("FINOPS_SHARED_DATA")
-    return Path(configured) if configured else Path(__file__).parents[2] / "shared" / "data"
 
 
 def read_series(path: Path) -> list[CompetitionSeries]:

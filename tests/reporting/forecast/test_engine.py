@@ -85,9 +85,6 @@ def test_a_linear_trend_goes_on_and_an_exponential_one_grows() -> None:
     days = np.arange(140)
     line = np.asarray(50 + 2.0 * days, dtype=np.float64)
     growth = np.asarray(10 * 1.01**days, dtype=np.float64)
-        np.asarray(50 + 2.0 * days, dtype=np.float64),
-        np.asarray(10 * 1.01**days, dtype=np.float64),
-    )
 
     linear = forecast_all([line], ForecastQuestion(horizon=10, model="linear"))[0]
     exponential = forecast_all([growth], ForecastQuestion(horizon=10, model="exponential"))[0]

@@ -1,0 +1,97 @@
+"""Wires the reporting service: read from top to bottom, it is all there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import grpc
+from finops.audit.v1 import audit_service_pb2_grpc
+from finops.reporting.v1 import reporting_service_pb2_grpc
+
+from services.kernel import server
+from services.kernel.api_keys_remote import RemoteApiKeyDirectory
+from services.kernel.audit_api import AuditServicer
+from services.kernel.audit_log import AuditLog
+from services.kernel.client import channel
+from services.kernel.clock import Clock, SystemClock
+from services.kernel.database import Database
+from services.kernel.pagination import PageTokens
+from services.kernel.server import Register
+from services.kernel.workers import Worker
+from services.reporting.api.forecasts import ForecastServicer
+from services.reporting.convert.peers import StubBudgetReader, StubUsageReader
+from services.reporting.service.forecasting import Forecasts
+from services.reporting.service.judging import Judgements
+from services.reporting.settings import ReportingSettings
+from services.reporting.worker import workers
+
+SERVICE = "reporting"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportingService:
+    """What the service serves, and what runs beside it."""
+
+    servicers: Sequence[Register]
+    workers: Sequence[Worker]
+    forecasts: Forecasts
+
+
+def build(
+    database: Database,
+    usage: grpc.aio.Channel,
+    budget: grpc.aio.Channel | None,
+    settings: ReportingSettings,
+    *,
+    clock: Clock,
+) -> ReportingService:
+    """Makes the use cases, the servicers over them and the workers.
+
+    usage, budget: those services; budget is None where it is not connected.
+    """
+    reader = StubUsageReader(usage)
+    budgets = StubBudgetReader(budget) if budget is not None else None
+    tokens = PageTokens(settings.page_token_secret)
+    forecasts = Forecasts(database, reader, budgets, clock=clock)
+    servicer = ForecastServicer(
+        forecasts=forecasts, judgements=Judgements(database, reader, clock=clock)
+    )
+    audit = AuditServicer(log=AuditLog(database, tokens=tokens))
+    return ReportingService(
+        servicers=[
+            partial(reporting_service_pb2_grpc.add_ForecastServiceServicer_to_server, servicer),
+            partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+        ],
+        workers=workers(
+            database,
+            forecasts=forecasts,
+            forecast_retention=timedelta(days=settings.forecast_retention_days),
+        ),
+        forecasts=forecasts,
+    )
+
+
+async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> None:
+    """Serves until it is told to stop. clock: a test's own."""
+    database = Database.connect(
+        settings.database_url,
+        service=SERVICE,
+        read_url=settings.read_database_url,
+        worker_url=settings.worker_database_url,
+    )
+    usage = channel("usage", settings, service=SERVICE)
+    # Budgets make a forecast richer; without them it is still one.
+    budget = channel("budget", settings, service=SERVICE) if "budget" in settings.peers else None
+    built = build(database, usage, budget, settings, clock=clock or SystemClock())
+    await server.serve(
+        name=SERVICE,
+        settings=settings,
+        servicers=built.servicers,
+        database=database,
+        api_keys=RemoteApiKeyDirectory(usage),
+        workers=built.workers,
+        closing=[usage.close, *([budget.close] if budget is not None else [])],
+    )

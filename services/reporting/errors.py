@@ -1,0 +1,47 @@
+"""What reporting refuses, each with its reason."""
+
+from __future__ import annotations
+
+from services.kernel.errors import FailedPrecondition, InvalidArgument
+
+
+class NoHistory(FailedPrecondition):
+    """There is no usage to forecast from; record some, or widen filter and history."""
+
+    reason = "NO_HISTORY"
+
+
+class UsageQuestionRefused(InvalidArgument):
+    """The usage service refused the question; the text says why."""
+
+    reason = "USAGE_QUESTION_REFUSED"
+
+
+class BudgetsNotConnected(FailedPrecondition):
+    """No budget service is connected; ask without budget_id, or add it to FINOPS_PEERS."""
+
+    reason = "BUDGETS_NOT_CONNECTED"
+
+
+class BudgetRefused(InvalidArgument):
+    """The budget service refused the budget; the text says why."""
+
+    reason = "BUDGET_REFUSED"
+
+
+class TooManyGroups(InvalidArgument):
+    """A forecast has at most 1,000 groups; narrow the filter or group by less."""
+
+    reason = "TOO_MANY_FORECAST_GROUPS"
+
+
+class MixedUnits(InvalidArgument):
+    """Quantities of several units do not add up; filter to one resource_type or unit."""
+
+    reason = "MIXED_FORECAST_UNITS"
+
+
+class InvalidForecastInstant(InvalidArgument):
+    """A time is RFC 3339 such as 2026-03-01T00:00:00Z, or a date such as 2026-03-01."""
+
+    reason = "INVALID_FORECAST_INSTANT"

@@ -1,0 +1,1 @@
+"""Schema changes of the reporting service, applied in order by `services.kernel.migrate`."""

@@ -1,0 +1,72 @@
+"""What reporting asks of other services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from services.kernel.period import Granularity, Period
+from services.reporting.domain.forecast.outlook import BudgetStanding
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """Zone in which a tenant's steps are cut, and the currency of its reports."""
+
+    tz: ZoneInfo
+    currency_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuestion:
+    """A question for cost or quantity over time."""
+
+    tenant_id: str
+    period: Period
+    granularity: Granularity
+    group_by: tuple[str, ...] = ()
+    filter: str = ""
+    cost_type: str = "billed"
+    currency_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPoint:
+    """Cost and quantity of one group in one step. quantity: None where units differ."""
+
+    group: tuple[tuple[str, str], ...]
+    start: datetime
+    cost: Decimal
+    quantity: Decimal | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesAnswer:
+    """All points, and how far the cost feed was counted in."""
+
+    points: tuple[SeriesPoint, ...]
+    sequence: str
+
+
+class UsageReader(Protocol):
+    """The usage service."""
+
+    async def tenant(self, tenant_id: str) -> TenantSettings:
+        """Returns the tenant's settings; those of a tenant that usage does not know are plain."""
+        ...
+
+    async def series(self, question: SeriesQuestion) -> SeriesAnswer:
+        """Returns cost and quantity over time. Raises UsageQuestionRefused."""
+        ...
+
+
+class BudgetReader(Protocol):
+    """The budget service."""
+
+    async def standing(self, tenant_id: str, budget_id: str) -> BudgetStanding:
+        """Returns how a budget stands now. Raises BudgetRefused."""
+        ...

@@ -197,7 +197,9 @@ class Chargebacks:
                     tx, replace(item, state=ItemState.DONE, invoice_id=made, total=total)
                 )
         except Error as error:
-            log.exception("department not charged", department=charge.department_id)
+            log.warning(
+                "department not charged", department=charge.department_id, reason=error.reason
+            )
             async with self._database.transaction(tenant_id) as tx:
                 await rows.ensure_item(tx, item)
                 failed = replace(item, state=ItemState.FAILED, error=error.message)

@@ -43,7 +43,7 @@ class Maturing:
             try:
                 await self._invoices.finalize_due(tenant_id, invoice_id)
             except Error as error:
-                log.exception("draft not locked", invoice=invoice_id, reason=error.reason)
+                log.warning("draft not locked", invoice=invoice_id, reason=error.reason)
         for tenant_id, invoice_id in overdue:
             await self._mark_overdue(tenant_id, invoice_id)
 

@@ -217,8 +217,13 @@ class BillingRuns:
                 done = await self._billed(tx, run, item)
                 await rows.save_item(tx, done)
         except Exception as error:
-            log.exception("account not billed", run=run.run_id, tenant=item.tenant_id)
-            text = error.message if isinstance(error, Error) else "an internal error; see the log"
+            text = "an internal error; see the log"
+            if isinstance(error, Error):
+                # The account's own trouble, which its item tells.
+                text = error.message
+                log.warning("account not billed", tenant=item.tenant_id, reason=error.reason)
+            else:
+                log.exception("account not billed", run=run.run_id, tenant=item.tenant_id)
             failed = replace(item, state=ItemState.FAILED, error=text, updated_at=self._clock.now())
             async with self._database.transaction(item.tenant_id) as tx:
                 await rows.save_item(tx, failed)

@@ -6,8 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
+from tests.bench.engines import bench_engines
 from tests.bench.figures import Figure
 from tests.bench.ingest import bench_ingest
+from tests.bench.recommend import bench_recommend
 from tests.bench.stack import BenchStack, running_stack
 
 BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
@@ -17,6 +19,8 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
         "visible_p99_seconds",
         "usage_rss_mb",
     ),
+    bench_engines: ("forecast_1000_series_seconds", "anomaly_points_per_second"),
+    bench_recommend: ("recommend_10m_events_seconds", "recommend_1000_tenants_seconds"),
 }
 
 

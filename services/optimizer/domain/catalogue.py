@@ -86,4 +86,5 @@ def family_of(name: str) -> str:
     if "." in name:
         return name.partition(".")[0]
     head, _, version = name.partition(" ")
-    return "".join(letter for letter in head if not letter.isdigit()) + version
+    stem = "".join(letter for letter in head if not letter.isdigit())
+    return stem.strip("-_") + version

@@ -110,7 +110,7 @@ def joint_saving(
         shares.append(
             Share(
                 recommendation_id=one.recommendation_id,
-                separate=one.saving,
+                separate=_alone(one, [spend[series_id] for series_id in sorted(touched)]),
                 marginal=marginal,
                 is_excluded=rival is not None,
             )
@@ -150,6 +150,16 @@ def _rival(one: Advice, touched: set[int], taken: Mapping[int, Sequence[Advice]]
             if are_exclusive(one.kind, other.kind):
                 return other
     return None
+
+
+def _alone(one: Advice, costs: Sequence[Decimal]) -> Estimate:
+    """Returns what advice would save by itself of what its series cost."""
+    return Estimate(
+        *(
+            add_exactly(rounded(EXACT.multiply(cost, _ratio(one, bound))) for cost in costs)
+            for bound in Estimate._fields
+        )
+    )
 
 
 def _ratio(one: Advice, bound: str) -> Decimal:

@@ -97,7 +97,7 @@ def _finding(
     saving = rounded(EXACT.multiply(monthly_cost, saving_ratio(current, proposed)))
     code = resource.subject.currency_code
     name = resource.resource_id
-    limit = text_of(1 - float(settings.headroom))
+    limit = f"{text_of((1 - float(settings.headroom)) * 100, 2)} %"
     return Finding(
         kind=Kind.RIGHTSIZING,
         detector_id=PROFILE.detector_id,
@@ -126,7 +126,7 @@ def _finding(
                 f"{one.measure}_p95",
                 text_of(one.p95 * 100, 2),
                 "percent",
-                limit,
+                text_of((1 - float(settings.headroom)) * 100, 2),
                 one.sample_count,
                 _query(name),
             )

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -54,6 +55,16 @@ _KINDS = {
 }
 _STATUS = re.compile(r"error[= ](\d{3})\b")
 _KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
+
+
+def _load_services() -> None:
+    """Imports Apprise's hundred services now, so that the first alert does not wait for them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of modules that Python will drop
+        apprise.Apprise.instantiate("json://localhost")
+
+
+_load_services()
 
 
 def apprise_service(kind: ChannelKind, address: str) -> NotifyBase:

@@ -26,7 +26,10 @@ SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS10ZXN0cy1mb3Itd2ViaG9va3M="
 
 @dataclass(frozen=True, slots=True)
 class Alerting:
-    """One tenant's stubs, and the service's work on alerts, which a test lets run."""
+    """One tenant's stubs, and the service's work on alerts, which a test lets run.
+
+    publishing: of another service, which acts for the tenant.
+    """
 
     caller: Caller
     built: BudgetService
@@ -35,6 +38,7 @@ class Alerting:
     policies: alert_policy_service_pb2_grpc.AlertPolicyServiceStub
     channels: channel_service_pb2_grpc.ChannelServiceStub
     deliveries: delivery_service_pb2_grpc.DeliveryServiceStub
+    publishing: delivery_service_pb2_grpc.DeliveryServiceStub
 
     async def work(self) -> int:
         """Does what is due now, and returns how many attempts to deliver that were."""

@@ -73,4 +73,7 @@ def alerting(
         alert_policy_service_pb2_grpc.AlertPolicyServiceStub(channel),
         channel_service_pb2_grpc.ChannelServiceStub(channel),
         delivery_service_pb2_grpc.DeliveryServiceStub(channel),
+        delivery_service_pb2_grpc.DeliveryServiceStub(
+            server.channel_with(service_token_of("billing", tenant=tenant))
+        ),
     )

@@ -54,16 +54,17 @@ class Receiver:
 
 
 @asynccontextmanager
-async def http_receiver(answer: Answer | None = None, *, port: int = 0) -> AsyncIterator[Receiver]:
+async def http_receiver(
+    answer: Answer | None = None, *, port: int = 0, host: str = "127.0.0.1"
+) -> AsyncIterator[Receiver]:
     """Serves on a free port, or on a given one."""
     receiver = Receiver(answer=answer)
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", port)
+    server = await asyncio.start_server(receiver.serve, host, port)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver
     finally:
         server.close()
-        server.close_clients() if hasattr(server, "close_clients") else None
         await server.wait_closed()
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, date
 from itertools import islice
 
 import grpc
+from finops.billing.v1 import account_service_pb2, subscription_messages_pb2
 from finops.budget.v1.budget_service_pb2 import CreateBudgetRequest
 from finops.usage.v1 import (
     allocation_service_pb2,
@@ -20,7 +21,7 @@ from finops.usage.v1 import (
 from finops.usage.v1.usage_model_pb2 import RECORD_STATUS_ACCEPTED, RECORD_STATUS_DUPLICATE
 from finops_sdk import ApiError, AsyncClient, deliver
 
-from cli.demo import company
+from cli.demo import billing, company
 from cli.demo.budgets import missing_budgets
 from cli.demo.workload import events
 from cli.errors import CommandError
@@ -49,7 +50,31 @@ async def load_demo(client: AsyncClient, today: date, advance: Advance) -> int:
     for budget in await missing_budgets(client):
         request = CreateBudgetRequest(tenant_id=company.TENANT, budget=budget)
         await _once(client.budgets.CreateBudget(request))
+    await _load_billing(client, today)
     return stored
+
+
+async def _load_billing(client: AsyncClient, today: date) -> None:
+    await _once(
+        client.accounts.CreateBillingAccount(
+            account_service_pb2.CreateBillingAccountRequest(
+                tenant_id=company.TENANT, account=billing.account()
+            )
+        )
+    )
+    try:
+        await client.billing.GetSubscription(
+            subscription_messages_pb2.GetSubscriptionRequest(tenant_id=company.TENANT)
+        )
+    except ApiError as error:
+        if error.reason != "SUBSCRIPTION_NOT_FOUND":
+            raise
+        await client.billing.CreateSubscription(
+            subscription_messages_pb2.CreateSubscriptionRequest(
+                tenant_id=company.TENANT, subscription=billing.subscription(today)
+            )
+        )
+        await client.billing.ConfigureAutomatedBilling(billing.automated())
 
 
 async def _batches(today: date) -> AsyncIterator[usage_service_pb2.StreamUsageRequest]:

@@ -25,8 +25,11 @@ TODAY = date(2026, 11, 24)
 class Service:
     """Stands in for the suite."""
 
-    def __init__(self, refusal: ApiError | None = None, status: int = 1) -> None:
+    def __init__(
+        self, refusal: ApiError | None = None, status: int = 1, refused: str = "Create"
+    ) -> None:
         self.refusal = refusal
+        self.refused = refused
         self.status = status
         self.calls: Counter[str] = Counter()
         self.ids: list[str] = []
@@ -35,7 +38,7 @@ class Service:
         assert timeout_seconds > 0
         assert getattr(request, "tenant_id", TENANT) == TENANT
         self.calls[method.path.rpartition("/")[2]] += 1
-        if self.refusal is not None and "Create" in method.path:
+        if self.refusal is not None and self.refused in method.path:
             raise self.refusal
         return method.response_class()
 
@@ -75,6 +78,18 @@ async def test_what_an_interrupted_load_created_is_kept() -> None:
     service = Service(ApiError(grpc.StatusCode.ALREADY_EXISTS, "It exists"))
 
     assert await loading.load_demo(AsyncClient(transport=service), TODAY, lambda _: None) == 9_000
+
+
+async def test_the_company_is_subscribed_and_billed_once() -> None:
+    missing = ApiError(grpc.StatusCode.NOT_FOUND, "None", reason="SUBSCRIPTION_NOT_FOUND")
+    first, again = Service(missing, refused="GetSubscription"), Service()
+
+    for service in (first, again):
+        await loading.load_demo(AsyncClient(transport=service), TODAY, lambda _: None)
+
+    assert first.calls["CreateBillingAccount"] == 1
+    assert (first.calls["CreateSubscription"], again.calls["CreateSubscription"]) == (1, 0)
+    assert first.calls["ConfigureAutomatedBilling"] == 1
 
 
 async def test_another_failure_ends_the_load() -> None:

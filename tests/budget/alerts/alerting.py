@@ -34,11 +34,11 @@ class Alerting:
     caller: Caller
     built: BudgetService
     clock: ManualClock
-    alerts: alert_service_pb2_grpc.AlertServiceStub
-    policies: alert_policy_service_pb2_grpc.AlertPolicyServiceStub
-    channels: channel_service_pb2_grpc.ChannelServiceStub
-    deliveries: delivery_service_pb2_grpc.DeliveryServiceStub
-    publishing: delivery_service_pb2_grpc.DeliveryServiceStub
+    alerts: alert_service_pb2_grpc.AlertServiceAsyncStub
+    policies: alert_policy_service_pb2_grpc.AlertPolicyServiceAsyncStub
+    channels: channel_service_pb2_grpc.ChannelServiceAsyncStub
+    deliveries: delivery_service_pb2_grpc.DeliveryServiceAsyncStub
+    publishing: delivery_service_pb2_grpc.DeliveryServiceAsyncStub
 
     async def work(self) -> int:
         """Does what is due now, and returns how many attempts to deliver that were."""

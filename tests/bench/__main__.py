@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
+from tests.bench.billing import bench_billing
 from tests.bench.engines import bench_engines
 from tests.bench.figures import Figure
 from tests.bench.ingest import bench_ingest
@@ -21,6 +22,11 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
     ),
     bench_engines: ("forecast_1000_series_seconds", "anomaly_points_per_second"),
     bench_recommend: ("recommend_10m_events_seconds", "recommend_1000_tenants_seconds"),
+    bench_billing: (
+        "billing_run_seconds",
+        "invoice_10k_lines_seconds",
+        "invoice_pdf_seconds",
+    ),
 }
 
 

@@ -270,7 +270,9 @@ async def test_past_forecasts_are_judged_by_what_came(
     (comparison,) = late.comparisons
     assert comparison.actual.amount == "280"
     forecast, actual = Decimal(comparison.forecast.expected.amount), Decimal(280)
-    assert Decimal(comparison.error_ratio) == pytest.approx((forecast - actual) / actual, abs=1e-6)
+    assert Decimal(comparison.error_ratio) == pytest.approx(
+        (forecast - actual) / actual, abs=Decimal("0.000001")
+    )
     assert comparison.inside == (
         Decimal(comparison.forecast.lower.amount)
         <= actual

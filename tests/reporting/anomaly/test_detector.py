@@ -78,6 +78,17 @@ def test_a_new_level_is_told_and_then_adapted_to() -> None:
     assert abs(verdicts[-1].expected - values[-1]) < 60
 
 
+def test_an_alarm_hides_no_worse_one_after_it() -> None:
+    values = daily_course(24 * 30)
+    values[600] += 60
+    values[605] += 900
+
+    places = found(judged(values))
+
+    assert 600 in places
+    assert 605 in places
+
+
 def test_a_new_series_is_only_learnt_from() -> None:
     values = [1.0] * 20 + [500.0] + [1.0] * 20
 

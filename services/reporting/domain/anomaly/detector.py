@@ -27,6 +27,8 @@ GRACE_VALUES = 48
 # Values after an anomaly that count half: they mostly tell the same thing again.
 QUIET_VALUES = 24
 QUIET_WEIGHT = 0.5
+# Unless they are this unusual: no alarm may hide a worse one.
+LOUD_SCORE = 0.7
 
 PROFILE_RATE = 0.03
 SLOW_RATE = 1 / 120
@@ -115,7 +117,7 @@ class Detector:
         reach = max(self._records[0], RECORD_FLOOR_SHARE * abs(self._slow))
         score = self._scored(views)
         self._learn(bucket, value, usual, long_mean)
-        if self._quiet_left:
+        if self._quiet_left and score < LOUD_SCORE:
             score *= QUIET_WEIGHT
         is_anomaly = score >= self._threshold
         self._quiet_left = self._quiet if is_anomaly else max(0, self._quiet_left - 1)

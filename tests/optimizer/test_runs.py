@@ -7,6 +7,8 @@ from finops.optimizer.v1 import optimizer_messages_pb2, run_model_pb2
 from finops.optimizer.v1 import run_service_pb2 as messages
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from services.kernel.jobs import enqueue
+from services.optimizer.worker import DUE_JOB
 from tests.optimizer.conftest import Desk
 from tests.optimizer.making import machine_hours
 from tests.support.server import refused
@@ -114,3 +116,31 @@ async def test_settings_that_make_no_sense_are_refused(desk: Desk) -> None:
     assert await update(detector_id="idle", schedule="at noon") == "INVALID_SCHEDULE"
     assert await update(detector_id="none", schedule="off") == "DETECTOR_NOT_FOUND"
     assert await update(detector_id="idle", schedule="off", etag="r7") == "STALE_DETECTOR"
+
+
+async def test_due_runs_are_queued_by_schedule_and_by_usage_once(desk: Desk) -> None:
+    await desk.record(list(machine_hours("idle", lambda _: 0.002, days=20)))
+    request = optimizer_messages_pb2.GenerateRecommendationsRequest(detector_ids=["idle"])
+    await desk.optimizer().GenerateRecommendations(request, timeout=60)
+    database = desk.stage.database
+    async with database.transaction(desk.tenant) as tx:
+        # As if the only run had been yesterday, and the usage had come an hour ago.
+        await tx.driver.execute("UPDATE run SET created_at = created_at - interval '1 day'")
+        await tx.driver.execute("UPDATE due_run SET due_at = due_at - interval '1 hour'")
+
+    for _ in range(2):
+        async with database.system_transaction() as tx:
+            await enqueue(tx, DUE_JOB)
+
+    async def triggers() -> list[str]:
+        listed = await desk.runs().ListOptimizationRuns(
+            messages.ListOptimizationRunsRequest(filter="state = SUCCEEDED")
+        )
+        found = [run_model_pb2.RunTrigger.Name(run.trigger) for run in listed.runs]
+        return found if len(found) >= 3 else []
+
+    assert sorted(await eventually(triggers, seconds=60)) == [
+        "RUN_TRIGGER_FEED",
+        "RUN_TRIGGER_REQUEST",
+        "RUN_TRIGGER_SCHEDULE",
+    ]

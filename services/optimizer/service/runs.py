@@ -21,7 +21,7 @@ from services.kernel.filter import parse_filter
 from services.kernel.ids import new_id
 from services.kernel.jobs import Job, enqueue
 from services.kernel.pagination import Page, PageRequest, PageTokens
-from services.kernel.period import Period
+from services.kernel.period import Period, zone
 from services.optimizer.domain.detectors import PROFILES
 from services.optimizer.domain.lifecycle import Recommendation
 from services.optimizer.domain.run import Run, RunState, RunTrigger, TargetOutcome
@@ -31,6 +31,7 @@ from services.optimizer.service.generating import Generation
 from services.optimizer.service.tenants import TenantProfiles
 from services.optimizer.store import detectors, runs
 from services.optimizer.store import recommendations as recommendation_rows
+from services.optimizer.store.runs import Scheduled
 
 JOB = "optimize"
 HISTORY_DAYS = 90
@@ -206,9 +207,8 @@ class Runs:
         async with self._database.system_transaction() as tx:
             fed = await runs.take_due(tx, RunTrigger.FEED.name, now, limit=DUE_A_TICK)
             await self._queue(tx, fed, RunTrigger.FEED, now)
-            for tenant_id in await detectors.tenants(tx):
-                if await self._is_scheduled(tx, tenant_id, now):
-                    await self._queue(tx, [tenant_id], RunTrigger.SCHEDULE, now)
+            due = [one.tenant_id for one in await runs.scheduled(tx) if _is_due(one, now)]
+            await self._queue(tx, due, RunTrigger.SCHEDULE, now)
 
     async def _queue(
         self, tx: Transaction, tenants: Sequence[str], trigger: RunTrigger, now: datetime
@@ -217,21 +217,6 @@ class Runs:
             period = Period(now - timedelta(days=HISTORY_DAYS), now)
             run = self._made(tenant_id, trigger, period, (), "", count=1)
             await self._add(tx, run, [tenant_id])
-
-    async def _is_scheduled(self, tx: Transaction, tenant_id: str, now: datetime) -> bool:
-        """Tells whether a tick of any detector's schedule lies since the run before."""
-        profile = await detectors.profile(tx, tenant_id)
-        stored = await detectors.load(tx, tenant_id)
-        last = await runs.last_scheduled(tx, tenant_id)
-        schedules = {
-            stored[name].settings.schedule if name in stored else SCHEDULE_DEFAULT
-            for name in PROFILES
-        } - {SCHEDULE_OFF}
-        if profile is None or not schedules:
-            return False
-        local = now.astimezone(profile[0].tz)
-        ticks = [croniter(cron, local).get_prev(datetime) for cron in schedules]
-        return last is None or any(tick > last for tick in ticks)
 
     def _made(
         self,
@@ -262,6 +247,13 @@ class Runs:
         payload = json.dumps({"tenant_id": run.tenant_id, "run_id": run.run_id}).encode()
         priority = 1 if run.trigger is RunTrigger.REQUEST else 0
         await enqueue(tx, JOB, payload, tenant_id=run.tenant_id, priority=priority)
+
+
+def _is_due(one: Scheduled, now: datetime) -> bool:
+    """Tells whether a tick of any detector's schedule lies since the run before."""
+    schedules = {one.schedules.get(name, SCHEDULE_DEFAULT) for name in PROFILES} - {SCHEDULE_OFF}
+    local = now.astimezone(zone(one.time_zone))
+    return any(croniter(cron, local).get_prev(datetime) > one.since for cron in schedules)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import RowMapping, insert, select, update
 
@@ -182,14 +183,38 @@ async def take_due(tx: Transaction, trigger: str, now: datetime, *, limit: int) 
     return sorted(row["tenant_id"] for row in rows)
 
 
-async def last_scheduled(tx: Transaction, tenant_id: str) -> datetime | None:
-    """Returns when the newest run by schedule of a tenant began, None before the first."""
-    found: datetime | None = await tx.driver.fetchval(
-        "SELECT max(created_at) FROM run WHERE tenant_id = $1 AND trigger = $2",
-        tenant_id,
+class Scheduled(NamedTuple):
+    """A tenant with the schedules that it gave detectors, and since when a tick counts."""
+
+    tenant_id: str
+    time_zone: str
+    since: datetime
+    schedules: Mapping[str, str]
+
+
+async def scheduled(tx: Transaction) -> list[Scheduled]:
+    """Returns every tenant that has run at all; the first run is by its usage.
+
+    since: its newest run by schedule, else its first one.
+    """
+    rows = await tx.driver.fetch(
+        """
+        SELECT tenant.tenant_id, tenant.time_zone, known.since, settings.schedules
+        FROM tenant JOIN LATERAL (
+            SELECT COALESCE(max(created_at) FILTER (WHERE trigger = $1), min(created_at)) AS since
+            FROM run WHERE run.tenant_id = tenant.tenant_id
+        ) AS known ON known.since IS NOT NULL
+        LEFT JOIN LATERAL (
+            SELECT array_agg(ARRAY[detector_id, schedule]) AS schedules FROM detector_settings
+            WHERE detector_settings.tenant_id = tenant.tenant_id
+        ) AS settings ON true ORDER BY tenant.tenant_id
+        """,
         int(RunTrigger.SCHEDULE),
     )
-    return found
+    return [
+        Scheduled(row["tenant_id"], row["time_zone"], row["since"], dict(row["schedules"] or ()))
+        for row in rows
+    ]
 
 
 def _run(row: RowMapping) -> Run:

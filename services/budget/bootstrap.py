@@ -48,7 +48,9 @@ from services.budget.service.digesting import Digester
 from services.budget.service.directories import Directories
 from services.budget.service.estimating import Estimates
 from services.budget.service.evaluating import Evaluator
+from services.budget.service.event_telling import EventTelling
 from services.budget.service.filling import Filling
+from services.budget.service.forecast_alerts import ForecastAlerts
 from services.budget.service.increases import Increases
 from services.budget.service.mails import MailSender, MailServer
 from services.budget.service.notifying import Notifier
@@ -64,7 +66,7 @@ from services.budget.service.webhooks import WebhookSender
 from services.budget.settings import BudgetSettings, read_money
 from services.budget.store.alerts import AlertFeed
 from services.budget.store.changes import BudgetFeed
-from services.budget.worker import ledger_workers, workers
+from services.budget.worker import event_workers, ledger_workers, workers
 from services.kernel import server
 from services.kernel.api_keys_remote import RemoteApiKeyDirectory
 from services.kernel.audit_api import AuditServicer
@@ -83,11 +85,12 @@ SERVICE = "budget"
 
 @dataclass(frozen=True, slots=True)
 class BudgetService:
-    """What the service serves, and what runs beside it. alert_work: of these workers, alerts'."""
+    """What the service serves, and what runs beside it. alert_work, forecasts: of these workers."""
 
     servicers: Sequence[Register]
     workers: Sequence[Worker]
     alert_work: AlertWork
+    forecasts: ForecastAlerts
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,11 @@ def build(
     """Makes the use cases, the servicers over them and the workers. usage: that service."""
     alerts = alert_base(database, clock=clock)
     base = foundation_of(database, StubUsageReader(usage), alerts, settings, clock=clock)
-    budget = budget_servicer(base, usage, settings)
+    statuses = Statuses(
+        database, usage=base.usage, periods=base.periods, tokens=base.tokens, clock=clock
+    )
+    forecasts = ForecastAlerts(database, statuses, alerts.evaluator, clock=clock)
+    budget = budget_servicer(base, statuses, usage, settings)
     audit = AuditServicer(log=AuditLog(database, tokens=base.tokens))
     reconciler = Reconciler(
         database,
@@ -134,8 +141,14 @@ def build(
             *telling.servicers,
         ],
         alert_work=telling.work,
+        forecasts=forecasts,
         workers=[
             *telling.work.loops(),
+            *event_workers(
+                database,
+                telling=EventTelling(alerts.notifier, base.feed, clock=clock),
+                costs=StubCostFeed(usage),
+            ),
             *ledger_workers(
                 database,
                 costs=CostLedger(
@@ -162,6 +175,8 @@ def build(
                 clock=clock,
                 feed=base.feed,
                 feed_retention=timedelta(days=settings.feed_retention_days),
+                forecasts=forecasts,
+                alert_feed=alerts.feed,
             ),
         ],
     )
@@ -197,7 +212,7 @@ def foundation_of(
 
 
 def budget_servicer(
-    base: Foundation, usage: grpc.aio.Channel, settings: BudgetSettings
+    base: Foundation, statuses: Statuses, usage: grpc.aio.Channel, settings: BudgetSettings
 ) -> BudgetServicer:
     """Makes what serves budgets, how they stand, and the spend they admit."""
     database, clock, tokens = base.database, base.clock, base.tokens

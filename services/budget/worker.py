@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from services.budget.service import reconciling
+from services.budget.convert.cost_feed import StubCostFeed
+from services.budget.service import event_telling, forecast_alerts, reconciling
 from services.budget.service.claiming import Claims
 from services.budget.service.cost_ledger import CostLedger, Pages
+from services.budget.service.event_telling import EventTelling
 from services.budget.service.expiring import ExpiringHolds, trim_ledger
 from services.budget.service.filling import COST_CONSUMER
+from services.budget.service.forecast_alerts import ForecastAlerts
 from services.budget.service.reconciling import Reconciler
 from services.budget.service.spending import Spending
 from services.budget.service.turning import PeriodTurns
+from services.budget.store.alerts import AlertFeed
 from services.budget.store.changes import BudgetFeed
 from services.kernel.clock import Clock
 from services.kernel.database import Database
@@ -39,6 +43,18 @@ def ledger_workers(
     ]
 
 
+def event_workers(
+    database: Database, *, telling: EventTelling, costs: StubCostFeed
+) -> Sequence[Worker]:
+    """Returns what sends budget and cost events to those who subscribed."""
+    budgets = FeedConsumer(database, name=event_telling.BUDGET_CONSUMER, apply=telling.tell_budgets)
+    recorded = FeedConsumer(database, name=event_telling.COST_CONSUMER, apply=telling.tell_costs)
+    return [
+        Loop("budget events", lambda: budgets.run(telling.budget_pages)),
+        Loop("cost events", lambda: recorded.run(costs.pages)),
+    ]
+
+
 def workers(
     database: Database,
     *,
@@ -46,12 +62,15 @@ def workers(
     reconciler: Reconciler,
     feed: BudgetFeed,
     feed_retention: timedelta,
+    forecasts: ForecastAlerts,
+    alert_feed: AlertFeed,
     clock: Clock,
 ) -> Sequence[Worker]:
     """Returns what runs beside the calls: turns of periods, queued jobs, those of the calendar."""
 
     async def trim(_: Job) -> None:
         await feed.trim(older_than=feed_retention)
+        await alert_feed.trim(older_than=feed_retention)
         await trim_answers(database)
         await trim_ledger(database, clock.now())
 
@@ -60,6 +79,8 @@ def workers(
     jobs.handle(reconciling.JOB, reconciler.run, concurrency=2)
     jobs.handle(reconciling.NIGHTLY_JOB, reconciler.run_nightly, concurrency=1)
     jobs.handle(reconciling.ALLOCATED_JOB, reconciler.count_allocated, concurrency=1)
+    jobs.handle(forecast_alerts.JOB, forecasts.run, concurrency=1)
+    jobs.every("*/5 * * * *", forecast_alerts.JOB)
     jobs.every("45 2 * * *", reconciling.NIGHTLY_JOB)
     jobs.every("* * * * *", reconciling.ALLOCATED_JOB)
     jobs.every("40 * * * *", TRIM_JOB)

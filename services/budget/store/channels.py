@@ -181,6 +181,16 @@ async def list_subscriptions(
     return Page([_subscription_of(row) for row in found.items], found.next_page_token)
 
 
+async def subscribed_tenants(tx: Transaction, tenants: list[str]) -> list[str]:
+    """Returns those of the tenants that have a subscription, in one look-up."""
+    rows = await tx.driver.fetch(
+        "SELECT DISTINCT tenant_id FROM budget.event_subscription"
+        " WHERE tenant_id = ANY($1::text[]) AND NOT is_disabled ORDER BY tenant_id",
+        tenants,
+    )
+    return [row["tenant_id"] for row in rows]
+
+
 async def active_subscriptions(tx: Transaction, tenant_id: str) -> list[EventSubscription]:
     """Returns the subscriptions of a tenant that are not disabled."""
     statement = select(subscriptions).where(

@@ -75,12 +75,15 @@ class Mailbox:
     port: int = 0
     mails: list[Message] = field(default_factory=list)
     receivers: list[str] = field(default_factory=list)
+    refusing: bool = False
 
     @property
     def url(self) -> str:
         return f"smtp://127.0.0.1:{self.port}"
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.refusing:
+            return "451 4.3.0 try later"
         self.mails.append(message_from_bytes(envelope.content))
         self.receivers += envelope.rcpt_tos
         return "250 2.0.0 queued as 4711"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -134,7 +135,7 @@ def test_the_addresses_that_services_hand_out_are_understood(
 
 async def test_what_does_not_exist_is_named(alerting: Alerting) -> None:
     nothing = "nothing"
-    calls = {
+    calls: dict[str, Awaitable[object]] = {
         "ALERT_NOT_FOUND": alerting.alerts.GetAlert(
             alert_service_pb2.GetAlertRequest(alert_id=nothing)
         ),

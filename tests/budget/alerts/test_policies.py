@@ -168,13 +168,13 @@ async def test_alerts_are_watched_from_any_position(alerting: Alerting) -> None:
     await alerting.alerts.ResolveAlert(request)
 
     stream = alerting.alerts.WatchAlerts(alert_service_pb2.WatchAlertsRequest())
-    seen = await all_of(stream, most=3)
+    seen = await all_of(aiter(stream), most=3)
     resumed = alerting.alerts.WatchAlerts(
         alert_service_pb2.WatchAlertsRequest(
             after_sequence=seen[0].sequence, filter="state = RESOLVED"
         )
     )
-    (later,) = await all_of(resumed, most=1)
+    (later,) = await all_of(aiter(resumed), most=1)
 
     assert [change.alert.threshold.threshold_ratio for change in seen] == ["0.5", "0.75", "0.5"]
     assert seen[2].transition.to_state == model.ALERT_STATE_RESOLVED

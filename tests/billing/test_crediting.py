@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -164,7 +165,7 @@ async def issued(stage: Stage, *, is_paid: bool, limit: Decimal | None = None) -
     now = stage.clock.now()
     with stage.caller():
         made = await stage.invoices.generate_invoice(Wanted(tenant_id=stage.tenant, finalize=True))
-    said = {"actor": "test", "description": "Told.", "now": now}
+    said: dict[str, Any] = {"actor": "test", "description": "Told.", "now": now}
     async with stage.database.transaction(stage.tenant) as tx:
         invoice = await locked_invoice(tx, stage.tenant, made.invoice_id)
         invoice = await stage.moves.move(tx, invoice, InvoiceState.PUSHING, **said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def stage(billing_database: Database, clock: ManualClock, tenant: str) -> Stage:
     return stage_of(billing_database, clock, tenant)
 
 
-async def subscribed(stage: Stage, price: str = "0.0125", **rates: object) -> None:
+async def subscribed(stage: Stage, price: str = "0.0125", **rates: Any) -> None:
     await stage.account()
     await stage.subscribe(await stage.plan(per_unit(price), **rates))
 

@@ -102,7 +102,7 @@ async def test_one_tenants_failure_stops_no_other(
     with stage.caller():
         after = await runs.get_billing_run(stage.tenant, run.run_id)
     assert after.state is RunState.PUSHING
-    assert [(each.currency_code, each.amount) for each in after.totals] == [("USD", 10)]
+    assert [(each.currency_code, each.amount) for each in after.totals] == [("USD", Decimal(10))]
     assert after.failed == 1
 
 

@@ -49,8 +49,9 @@ def count_down(statements: int) -> None:
 
         return counting
 
-    Connection._do_execute = counted(Connection._do_execute)
-    Connection._prepare = counted(Connection._prepare)
+    driver: Any = Connection
+    driver._do_execute = counted(driver._do_execute)
+    driver._prepare = counted(driver._prepare)
     Pool.finish = counted(Pool.finish, twice=True)  # type: ignore[method-assign]
 
 

@@ -1,0 +1,240 @@
+"""Chargeback: departments are charged what allocation gives them, by the invoices' own engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from services.billing.domain.billing_run import RunState
+from services.billing.domain.invoice_record import ExchangeRate, Invoice
+from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
+from services.billing.domain.metering import Dimension, Metered
+from services.billing.domain.plan import PriceModel
+from services.billing.errors import InvoiceStateForbids, NoRecipient
+from services.billing.service.chargeback import AllocatedCost, Chargebacks, WantedChargeback
+from services.billing.service.documents import Documents
+from services.billing.service.invoicing import Wanted
+from services.billing.service.mailing import Mailing, Notice
+from services.billing.service.moving import locked_invoice
+from services.billing.store.runs import find_run
+from services.kernel.clock import ManualClock
+from services.kernel.database import Database
+from services.kernel.jobs import Job
+from services.kernel.pagination import PageRequest
+from services.kernel.period import Period
+from tests.billing.invoicing_stage import Stage, per_unit, stage_of, used
+
+FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
+RATE = ExchangeRate(
+    from_currency="EUR",
+    to_currency="USD",
+    rate=Decimal("1.1"),
+    rate_date=date(2026, 2, 27),
+    source="ECB",
+)
+
+
+class Costs:
+    """Stands for what the usage service allocates."""
+
+    def __init__(self, *costs: AllocatedCost) -> None:
+        self._costs = costs
+        self.asked: list[tuple[str, Period, str]] = []
+
+    async def of_period(
+        self, tenant_id: str, period: Period, currency_code: str
+    ) -> tuple[Sequence[AllocatedCost], Sequence[ExchangeRate]]:
+        self.asked.append((tenant_id, period, currency_code))
+        return self._costs, [RATE]
+
+
+class Outbox:
+    """Keeps what would be delivered."""
+
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+
+    async def publish(self, tenant_id: str, notice: Notice) -> None:
+        assert tenant_id
+        self.notices.append(notice)
+
+
+def cost(department: str, resource_type: str, amount: str, quantity: str = "1") -> AllocatedCost:
+    dimension = Dimension(
+        dimension_id="",
+        resource_type=resource_type,
+        unit="token",
+        currency_code="USD",
+        department=department,
+        tags={},
+    )
+    return AllocatedCost(
+        department_id=department,
+        dimension=dimension,
+        metered=Metered(quantity=Decimal(quantity), cost=Decimal(amount), events=3),
+    )
+
+
+@pytest.fixture
+def stage(billing_database: Database, clock: ManualClock, tenant: str) -> Stage:
+    clock.advance(FEBRUARY - clock.now())
+    return stage_of(billing_database, clock, tenant)
+
+
+async def charged(
+    stage: Stage, costs: Costs, wanted: WantedChargeback
+) -> tuple[RunState, dict[str, Invoice]]:
+    """Charges departments, the worker's job done twice, and returns their invoices."""
+    chargebacks = Chargebacks(
+        stage.database, costs, stage.accounts, stage.invoices._issuing, clock=stage.clock
+    )
+    with stage.caller():
+        run = await chargebacks.generate_chargeback(stage.tenant, wanted)
+    payload = {
+        "tenant_id": stage.tenant,
+        "run_id": run.run_id,
+        "department_ids": list(wanted.department_ids),
+    }
+    for attempt in (1, 2):
+        await chargebacks.work(
+            Job(1, "chargeback_run", json.dumps(payload).encode(), attempt, None)
+        )
+    page = await stage.invoices.list_invoices(
+        PageRequest(tenant_id=stage.tenant, method="test", page_size=100)
+    )
+    async with stage.database.read(stage.tenant) as tx:
+        after = await find_run(tx, run.run_id)
+    assert after is not None
+    return after.state, {invoice.department_id: invoice for invoice in page.items}
+
+
+async def test_each_department_gets_one_internal_invoice(stage: Stage) -> None:
+    await stage.account()
+    stage.clock.advance(timedelta(days=30))
+    costs = Costs(
+        cost("research", "llm", "10.005"),
+        cost("research", "vm", "2.5"),
+        cost("sales", "llm", "1.111111"),
+        cost("", "storage", "0.4"),
+    )
+
+    state, invoices = await charged(stage, costs, WantedChargeback(month="2026-02"))
+
+    assert state is RunState.SUCCEEDED
+    totals = {department: invoice.total for department, invoice in invoices.items()}
+    assert totals == {
+        "research": Decimal("12.51"),
+        "sales": Decimal("1.11"),
+        "-": Decimal("0.40"),
+    }
+    research = invoices["research"]
+    assert research.kind is InvoiceKind.CHARGEBACK
+    assert research.state is InvoiceState.OPEN
+    assert research.number.startswith("CB-")
+    assert research.exchange_rates == (RATE,)
+    assert [line.resource_type for line in await stage.lines(research.invoice_id)] == ["llm", "vm"]
+
+
+async def test_departments_can_be_charged_by_a_plan_instead(stage: Stage) -> None:
+    await stage.account()
+    plan_id = await stage.plan(per_unit("0.02"))
+    stage.clock.advance(timedelta(days=30))
+    costs = Costs(cost("research", "llm", "10", "1000"), cost("sales", "llm", "10", "50"))
+    wanted = WantedChargeback(month="2026-02", plan_id=plan_id, department_ids=["research"])
+
+    _, invoices = await charged(stage, costs, wanted)
+
+    assert {name: invoice.total for name, invoice in invoices.items()} == {
+        "research": Decimal("20.00")
+    }
+
+
+async def test_usage_in_another_currency_is_converted_at_a_rate_that_is_printed(
+    stage: Stage,
+) -> None:
+    await stage.account()
+    charge = per_unit("0", price_model=PriceModel.COST_PLUS, cost_ratio=Decimal("1.5"))
+    await stage.subscribe(await stage.plan(charge))
+    await stage.use(used(FEBRUARY, "1", cost="100", currency_code="EUR"))
+    stage.clock.advance(timedelta(days=30))
+
+    with stage.caller():
+        invoice = await stage.invoices.generate_invoice(
+            Wanted(tenant_id=stage.tenant, month="2026-02", finalize=True)
+        )
+
+    [rate] = invoice.exchange_rates
+    assert (rate.from_currency, rate.to_currency, rate.source) == ("EUR", "USD", "ECB")
+    assert rate.rate_date == date(2026, 2, 27)  # the last business day of the month
+    exact = Decimal(100) * Decimal("1.5") * rate.rate
+    assert invoice.total == exact.quantize(Decimal("0.01"))
+    [line] = await stage.lines(invoice.invoice_id)
+    assert (line.source_currency, line.source_amount) == ("EUR", Decimal(150))
+
+
+async def test_an_issued_invoice_is_mailed_with_its_pdf(stage: Stage) -> None:
+    account = await stage.account()
+    await stage.subscribe(await stage.plan(per_unit("0.01")))
+    await stage.use(used(FEBRUARY, "1000"))
+    stage.clock.advance(timedelta(days=30))
+    outbox = Outbox()
+    documents = Documents(stage.database, stage.invoices, stage.accounts)
+    mailing = Mailing(stage.database, documents, outbox, clock=stage.clock)
+    with stage.caller():
+        made = await stage.invoices.generate_invoice(
+            Wanted(tenant_id=stage.tenant, month="2026-02", finalize=True)
+        )
+        with pytest.raises(InvoiceStateForbids):
+            await mailing.send_invoice(stage.tenant, made.invoice_id, ["a@acme.example"])
+    async with stage.database.transaction(stage.tenant) as tx:
+        invoice = await locked_invoice(tx, stage.tenant, made.invoice_id)
+        for state in (InvoiceState.PUSHING, InvoiceState.OPEN):
+            invoice = await stage.moves.move(
+                tx, invoice, state, actor="test", description="Told.", now=stage.clock.now()
+            )
+
+    with stage.caller():
+        with pytest.raises(NoRecipient) as refusal:
+            await mailing.send_invoice(stage.tenant, made.invoice_id, [])
+        await stage.accounts.update_billing_account(
+            stage.tenant,
+            account.account_id,
+            lambda one: replace(
+                one, particulars=replace(one.particulars, contact_emails=("b@acme.example",))
+            ),
+        )
+        await mailing.send_invoice(stage.tenant, made.invoice_id, [])
+
+    [notice] = outbox.notices
+    assert refusal.value.reason == "NO_RECIPIENT"
+    assert notice.addresses == ["b@acme.example"]
+    assert notice.attachment.startswith(b"%PDF")
+    assert notice.title == f"Invoice {made.number}"
+
+
+async def test_an_overdue_invoice_can_be_written_off_and_no_other(stage: Stage) -> None:
+    await stage.account()
+    await stage.subscribe(await stage.plan(per_unit("0.01")))
+    await stage.use(used(FEBRUARY, "1000"))
+    stage.clock.advance(timedelta(days=30))
+    with stage.caller():
+        made = await stage.invoices.generate_invoice(
+            Wanted(tenant_id=stage.tenant, month="2026-02", finalize=True)
+        )
+        with pytest.raises(InvoiceStateForbids) as refusal:
+            await stage.invoices.write_off_invoice(stage.tenant, made.invoice_id, "gone")
+        said = {"actor": "test", "description": "Told."}
+        async with stage.database.transaction(stage.tenant) as tx:
+            invoice = await locked_invoice(tx, stage.tenant, made.invoice_id)
+            for state in (InvoiceState.PUSHING, InvoiceState.OPEN, InvoiceState.PAST_DUE):
+                invoice = await stage.moves.move(tx, invoice, state, now=stage.clock.now(), **said)  # type: ignore[arg-type]
+        written = await stage.invoices.write_off_invoice(stage.tenant, made.invoice_id, "gone")
+
+    assert refusal.value.reason == "INVOICE_STATE_FORBIDS"
+    assert written.state is InvoiceState.UNCOLLECTIBLE
+    assert written.amount_due == made.total

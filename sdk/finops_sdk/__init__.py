@@ -13,6 +13,18 @@ with Client("http://127.0.0.1:8080", token) as client:
 from finops_sdk.channel import Retry
 from finops_sdk.client import AsyncClient, Client, connect
 from finops_sdk.errors import ApiError
+from finops_sdk.spend import AsyncSpend, Spend
 from finops_sdk.streams import deliver, pages, resume
 
-__all__ = ["ApiError", "AsyncClient", "Client", "Retry", "connect", "deliver", "pages", "resume"]
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "AsyncSpend",
+    "Client",
+    "Retry",
+    "Spend",
+    "connect",
+    "deliver",
+    "pages",
+    "resume",
+]

@@ -14,6 +14,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -31,6 +32,8 @@ from finops.billing.v1.run_service_pb2_grpc import RunServiceStub
 from finops.billing.v1.subscription_service_pb2_grpc import SubscriptionServiceStub
 from finops.budget.v1.budget_service_pb2_grpc import BudgetServiceStub
 from finops.budget.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from finops.budget.v1.spend_model_pb2 import SpendSubject
+from finops.common.v1.money_pb2 import Money
 from finops.optimizer.v1 import optimizer_service_pb2  # noqa: F401 - loads what the stub names
 from finops.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from finops.optimizer.v1.resource_service_pb2_grpc import ResourceServiceStub
@@ -45,6 +48,7 @@ from google.protobuf.message import Message
 from finops_sdk.channel import AsyncChannel, Retry
 from finops_sdk.grpc_transport import GrpcTransport
 from finops_sdk.rest_transport import RestTransport
+from finops_sdk.spend import AsyncSpend, Spend, asking
 from finops_sdk.transport import Token, Transport
 
 _TIMEOUT_SECONDS = 30.0
@@ -118,6 +122,22 @@ class AsyncClient:
         self.resources = ResourceServiceStub(opened)
         self.optimization_runs = OptimizationRunServiceStub(opened)
 
+    def spend(
+        self,
+        subject: SpendSubject,
+        *,
+        amount: Money | None = None,
+        usage: Mapping[str, str] | None = None,
+        usage_max: Mapping[str, str] | None = None,
+        hold_for: timedelta | None = None,
+    ) -> AsyncSpend:
+        """Returns a block, or decorator, of work that begins only when budgets admit it.
+
+        amount: to hold; else it is estimated from quantities by meter, or from history.
+        usage_max: bounds of the quantities. hold_for: default 15 minutes.
+        """
+        return AsyncSpend(self, asking(subject, amount, usage, usage_max, hold_for))
+
     async def close(self) -> None:
         """Lets go of connections."""
         await self._transport.close()
@@ -190,6 +210,18 @@ class Client:
         self.optimizer = OptimizerServiceStub(opened)
         self.resources = ResourceServiceStub(opened)
         self.optimization_runs = OptimizationRunServiceStub(opened)
+
+    def spend(
+        self,
+        subject: SpendSubject,
+        *,
+        amount: Money | None = None,
+        usage: Mapping[str, str] | None = None,
+        usage_max: Mapping[str, str] | None = None,
+        hold_for: timedelta | None = None,
+    ) -> Spend:
+        """Returns a block, or decorator, of work; as AsyncClient.spend."""
+        return Spend(self, asking(subject, amount, usage, usage_max, hold_for))
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Runs a coroutine on the client's loop and returns its result. Ctrl-C cancels it."""

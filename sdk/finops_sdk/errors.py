@@ -21,7 +21,8 @@ _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED)
 class ApiError(Exception):
     """A call that was answered with an error, or not answered at all (UNAVAILABLE).
 
-    reason: stable, in upper case, what programs decide on. violations: (field path, what is wrong).
+    reason: stable, in upper case, what programs decide on. violations: (field path or limit, what
+    is wrong with it).
     retry_after: seconds after which to try again, where the service says so.
     """
 
@@ -48,11 +49,16 @@ def from_status(status: status_pb2.Status) -> ApiError:
         info = error_details_pb2.ErrorInfo()
         request = error_details_pb2.BadRequest()
         retry = error_details_pb2.RetryInfo()
+        quota = error_details_pb2.QuotaFailure()
         if packed.Unpack(info):
             error.reason, error.metadata = info.reason, dict(info.metadata)
         elif packed.Unpack(request):
             error.violations = tuple(
                 (violation.field, violation.description) for violation in request.field_violations
+            )
+        elif packed.Unpack(quota):
+            error.violations = tuple(
+                (violation.subject, violation.description) for violation in quota.violations
             )
         elif packed.Unpack(retry):
             error.retry_after = retry.retry_delay.ToTimedelta().total_seconds()

@@ -35,6 +35,11 @@ class BenchStack:
         return f"127.0.0.1:{self.state.processes['usage'].port}"
 
     @property
+    def budget_address(self) -> str:
+        """Where the budget service serves gRPC."""
+        return f"127.0.0.1:{self.state.processes['budget'].port}"
+
+    @property
     def usage_pid(self) -> int:
         """The usage service's process."""
         return self.state.processes["usage"].pid

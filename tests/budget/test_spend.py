@@ -238,7 +238,10 @@ async def test_a_burst_is_admitted_by_what_such_work_costs_not_by_its_worst_case
     for _ in range(20):
         held = await authorize(caller, "3", subject={"resource_id": "model-a"})
         await settle(caller, held.authorization_id, "2")
-    work = {"subject": {"resource_id": "model-a"}, "usage_max": {"output_token": "100000"}}
+    work: dict[str, Any] = {
+        "subject": {"resource_id": "model-a"},
+        "usage_max": {"output_token": "100000"},
+    }
 
     burst = await asyncio.gather(*(authorize(caller, **work) for _ in range(20)))
 

@@ -56,7 +56,7 @@ STEPS = 50 if IS_FULL else 25
 START = datetime(2026, 3, 17, 9, 30, tzinfo=UTC)
 HOLD = timedelta(minutes=15)
 AMOUNTS = st.decimals("0.000001", "60", places=6)
-SECRETS = {"jwt_secret": JWT_SECRET, "service_token_secret": SERVICE_SECRET}
+SECRETS: dict[str, Any] = {"jwt_secret": JWT_SECRET, "service_token_secret": SERVICE_SECRET}
 
 
 class World:
@@ -280,9 +280,10 @@ class SpendMachine(RuleBasedStateMachine):
                 budget_id=self.budget_id, order_by="start_time"
             )
         )
+        totals = [period.totals for period in answer.periods]
         return [
-            tuple(Decimal(getattr(p.totals, n).amount) for n in ("spent", "held", "limit"))
-            for p in answer.periods
+            (Decimal(t.spent.amount), Decimal(t.held.amount), Decimal(t.limit.amount))
+            for t in totals
         ]
 
     def compare(self) -> None:

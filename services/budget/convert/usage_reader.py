@@ -77,6 +77,16 @@ class StubUsageReader:
         answer = await self._directory.ListUsers(request)
         return list(answer.users), answer.next_page_token
 
+    async def horizon(self, tenant_id: str) -> str:
+        """Returns a position of the cost feed before which nothing can appear any more."""
+        request = cost_model_pb2.WatchCostsRequest(tenant_id=tenant_id, after_sequence="now")
+        with _asking(tenant_id):
+            answers: Any = aiter(self._usage.WatchCosts(request, timeout=QUERY_SECONDS))
+            # The feed answers at once, if only with its position.
+            first = await anext(answers)
+            await answers.aclose()
+        return str(first.sequence)
+
     async def spend(self, tenant_id: str, terms: BudgetTerms, period: Period) -> SpendAnswer:
         """Returns what the terms' scope cost in a period."""
         request = await self._question(tenant_id, terms, period)
@@ -87,6 +97,7 @@ class StubUsageReader:
             cost=Decimal(0) if total is None else parse_decimal(total.cost.amount),
             unpriced_events=0 if total is None else total.unpriced_events,
             sequence=answer.sequence,
+            is_certain=answer.newest_sequence in ("", answer.sequence),
         )
 
     async def spend_series(

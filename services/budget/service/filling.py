@@ -1,12 +1,16 @@
 """Counts in what was spent before a budget was stored, so that no cost is missed or double.
 
 Usage answers with the tenant's newest change in the cost feed that its answer counts. The row keeps
-that position, and the feed's consumer skips what is not beyond it. The row is added while the
-consumer waits and has counted no newer change of the tenant, so that nothing lies between the two.
+that position, and the feed's consumer skips what is not beyond it. The answer is taken only when
+everything up to that position was certain before the question, or a change that was still under way
+would be skipped as if counted. The row is added while the consumer waits and has counted no newer
+change of the tenant, so that nothing lies between the two.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -25,7 +29,8 @@ from services.kernel.period import Period
 
 COST_CONSUMER: Final = "costs"  # name of the cursor of the cost feed's consumer
 PAST_PERIODS_MAX: Final = 120  # ten years of months; one question to usage each
-ATTEMPTS: Final = 10  # the consumer passes a fresh answer only under a burst of small batches
+ATTEMPTS: Final = 60  # a tenant that never stops recording leaves a gap between two batches
+RETRY_SECONDS: Final = 0.05
 
 Store = Callable[[Transaction], Awaitable[None]]
 
@@ -58,14 +63,16 @@ class Filling:
         """
         wanted = past_periods(budget, self._clock.now())
         for _ in range(ATTEMPTS):
+            certain = await self._usage.horizon(budget.tenant_id) if wanted else ""
             answers = [await self._spend(budget, period) for period in wanted]
-            async with self._database.system_transaction() as tx:
-                counted = await rows.lock_counted(tx, budget.tenant_id, COST_CONSUMER)
-                if any(answer.sequence < counted for answer in answers):
-                    continue
-                await store(tx)
-                await self._fill(tx, budget, wanted, answers)
-            return
+            if all(answer.is_certain and answer.sequence <= certain for answer in answers):
+                async with self._database.system_transaction() as tx:
+                    counted = await rows.lock_counted(tx, budget.tenant_id, COST_CONSUMER)
+                    if all(answer.sequence >= counted for answer in answers):
+                        await store(tx)
+                        await self._fill(tx, budget, wanted, answers)
+                        return
+            await asyncio.sleep(random.uniform(0, RETRY_SECONDS))  # noqa: S311 - spreads retries
         raise FillContended(budget_id=budget.budget_id)
 
     async def _spend(self, budget: Budget, period: Period) -> SpendAnswer:

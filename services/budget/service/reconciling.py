@@ -214,7 +214,8 @@ class Reconciler:
                 )
                 if compared is None:
                     return None
-                is_comparable = max(counted, compared.row.filled_sequence) == answer.sequence
+                last = max(counted, compared.row.filled_sequence)
+                is_comparable = answer.is_certain and last == answer.sequence
                 if is_comparable or attempt == ATTEMPTS:
                     cause = _cause(answer, compared, is_comparable=is_comparable)
                     return await self._judge(

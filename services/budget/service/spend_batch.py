@@ -64,6 +64,7 @@ class SpendBatch:
     def __init__(self, view: BatchView, rates: ExchangeRates) -> None:
         """Takes the locked figures, which the batch moves as it decides."""
         self.view = view
+        self._known: dict[AccountKey, CoveringBudget] = {}
         self._rates = rates
         self.news: dict[str, NewAuthorization] = {}
         self.endings: dict[tuple[str, str], OpenAuthorization] = {}
@@ -104,9 +105,9 @@ class SpendBatch:
             authorization, opened, ask.digest, self.view.now if is_claimed else None
         )
         self.news[authorization.authorization_id] = new
-        if ask.request_id:
-            stored = StoredAuthorization(authorization, opened, ask.digest)
-            self.view.answered[key] = stored
+        if ask.request_id and decision.outcome.is_allowed:
+            # A refusal had no effect, so a repetition of it is decided anew.
+            self.view.answered[key] = StoredAuthorization(authorization, opened, ask.digest)
         return authorization
 
     def _hold(
@@ -143,7 +144,10 @@ class SpendBatch:
                 continue
             converted = self.convert(ask.estimate.amount, one.budget.currency_code)
             asked = Asked(converted.amount, converted.rate, converted.rate_date)
-            budget = covering_budget(one.budget, locked, self.view.now)
+            budget = self._known.get(key)
+            if budget is None:
+                budget = covering_budget(one.budget, locked, self.view.now)
+                self._known[key] = budget
             found.append((key, (budget, locked.account, asked)))
         return found
 

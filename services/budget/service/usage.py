@@ -18,12 +18,14 @@ from services.kernel.period import Period
 class SpendAnswer:
     """What usage of a scope cost in a period, in the budget's currency.
 
-    sequence: position of the cost feed up to which it is complete.
+    sequence: position in the cost feed of the newest change that it counts. is_certain: nothing can
+    appear before that position any more, so that it says exactly what is counted.
     """
 
     cost: Decimal
     unpriced_events: int
     sequence: str
+    is_certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,9 @@ class UsageReader(Protocol):
 
     async def directory(self, tenant_id: str) -> Directory:
         """Returns the tenant's settings, departments and managers as they are now."""
+
+    async def horizon(self, tenant_id: str) -> str:
+        """Returns a position of the cost feed before which nothing can appear any more."""
 
     async def spend(self, tenant_id: str, terms: BudgetTerms, period: Period) -> SpendAnswer:
         """Returns what the terms' scope cost in a period."""

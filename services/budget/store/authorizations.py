@@ -42,7 +42,7 @@ FROM unnest($1::text[], $2::text[]) AS input(tenant_id, wanted)
 LEFT JOIN budget.tenant_revision AS revision ON revision.tenant_id = input.tenant_id
 LEFT JOIN budget.spend_authorization AS stored
     ON stored.tenant_id = input.tenant_id AND stored.request_id = input.wanted
-    AND stored.request_id <> ''
+    AND stored.request_id <> '' AND stored.state <> 5
 """
 
 _INSERT = """

@@ -71,6 +71,7 @@ def from_page(page: CostPage, question: CostQuestion) -> cost_model_pb2.QueryCos
         time_zone=answer.time_zone,
         exchange_rates=[_rate(rate) for rate in answer.rates],
         sequence=answer.position,
+        newest_sequence=answer.newest,
     )
 
 

@@ -62,6 +62,7 @@ class CostAnswer:
     """All groups of an answer, before it is cut to pages.
 
     position: up to where of the change feed the answer is complete, as the feed writes it.
+    newest: position of the newest change that it counts.
     """
 
     groups: Sequence[CostGroup]
@@ -70,6 +71,7 @@ class CostAnswer:
     time_zone: str
     position: str
     rates: Sequence[AppliedRate] = ()
+    newest: str = ""
 
 
 class GroupOrder:

@@ -109,7 +109,7 @@ class CostQueries:
         return _answers.validate_json(await self._cache.get_or_compute(key, CACHE_TIME, compute))
 
     async def _compute(self, tx: Transaction, question: CostQuestion) -> CostAnswer:
-        position = (await answers.version(tx, question.tenant_id)).position
+        version = await answers.version(tx, question.tenant_id)
         groups, rates = await self._groups(tx, question, question.group_by)
         overlaps = "manager" in question.group_by
         once = [name for name in question.group_by if name != "manager"]
@@ -123,7 +123,15 @@ class CostQueries:
         if overlaps:
             counts = {total.currency_code: total.groups for total in sum_groups(groups)}
             totals = [total._replace(groups=counts[total.currency_code]) for total in totals]
-        return CostAnswer(groups, totals, question.period, question.tz.key, position, tuple(rates))
+        return CostAnswer(
+            groups,
+            totals,
+            question.period,
+            question.tz.key,
+            version.position,
+            tuple(rates),
+            version.newest,
+        )
 
     async def _compared(
         self,

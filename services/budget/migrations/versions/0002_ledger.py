@@ -59,8 +59,9 @@ CREATE TABLE budget.spend_authorization (
     release_reason text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, authorization_id)
 ) WITH (fillfactor = 80);
+-- A refusal had no effect, so a repetition of its request is decided anew.
 CREATE UNIQUE INDEX spend_authorization_request
-    ON budget.spend_authorization (tenant_id, request_id) WHERE request_id <> '';
+    ON budget.spend_authorization (tenant_id, request_id) WHERE request_id <> '' AND state <> 5;
 CREATE UNIQUE INDEX spend_authorization_end_request
     ON budget.spend_authorization (tenant_id, end_request_id) WHERE end_request_id <> '';
 -- The worker looks across tenants for holds that ran out and events that are awaited.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import grpc
 from finops.audit.v1 import audit_service_pb2_grpc
@@ -15,9 +16,12 @@ from finops.billing.v1 import (
     catalogue_service_pb2_grpc,
     credit_note_service_pb2_grpc,
     invoice_service_pb2_grpc,
+    payment_service_pb2_grpc,
     pricing_plan_service_pb2_grpc,
+    provider_service_pb2_grpc,
     run_service_pb2_grpc,
     subscription_service_pb2_grpc,
+    webhook_service_pb2_grpc,
 )
 
 from services.billing.api.accounts import AccountServicer
@@ -25,7 +29,9 @@ from services.billing.api.billing import BillingServicer
 from services.billing.api.catalogue import CatalogueServicer
 from services.billing.api.credit_notes import CreditNoteServicer
 from services.billing.api.invoices import InvoiceServicer, InvoiceUseCases
+from services.billing.api.payments import PaymentServicer
 from services.billing.api.plans import PricingPlanServicer
+from services.billing.api.provider import ProviderServicer, WebhookServicer
 from services.billing.api.run_service import RunServicer
 from services.billing.api.subscriptions import SubscriptionServicer
 from services.billing.convert.allocated_costs import UsageServiceCosts
@@ -91,6 +97,7 @@ class BillingService:
     advancing: Advancing
     credit: Credits
     envelope: Envelope
+    close_providers: Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +219,15 @@ def make_invoicing(
         ),
         runs=BillingRuns(database, invoices, issuing, tokens=tokens, clock=clock),
         maturing=Maturing(database, invoices, core.moves, clock=clock),
-        provider=ProviderWork.of(database, providers, core.journal, clock=clock),
+        provider=ProviderWork.of(
+            database,
+            providers,
+            core.journal,
+            core.envelope,
+            tokens=tokens,
+            clock=clock,
+            allows_live_keys=settings.allow_live_keys,
+        ),
     )
 
 
@@ -220,11 +235,23 @@ def issuing(made: Invoicing) -> Sequence[Register]:
     """Makes the servicers of invoices, credit notes and runs."""
     invoices = InvoiceServicer(made.use_cases)
     notes = CreditNoteServicer(made.credit_notes)
-    runs = RunServicer(runs=made.runs)
+    runs = RunServicer(runs=made.runs, reconciling=made.provider.reconciling)
     return [
         partial(invoice_service_pb2_grpc.add_InvoiceServiceServicer_to_server, invoices),
         partial(credit_note_service_pb2_grpc.add_CreditNoteServiceServicer_to_server, notes),
         partial(run_service_pb2_grpc.add_RunServiceServicer_to_server, runs),
+    ]
+
+
+def providing(made: ProviderWork) -> Sequence[Register]:
+    """Makes the servicers of payments, the provider and its webhooks."""
+    payments = PaymentServicer(payments=made.payments, methods=made.methods)
+    provider = ProviderServicer(settings=made.settings)
+    webhooks = WebhookServicer(inbox=made.inbox)
+    return [
+        partial(payment_service_pb2_grpc.add_PaymentServiceServicer_to_server, payments),
+        partial(provider_service_pb2_grpc.add_ProviderServiceServicer_to_server, provider),
+        partial(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, webhooks),
     ]
 
 
@@ -244,12 +271,15 @@ def build(
         credit_notes=made.credit_notes,
         runs=made.runs,
         paying=Paying(database, made.provider.collecting),
+        methods=made.provider.methods,
+        reconciling=made.provider.reconciling,
     )
     return BillingService(
         servicers=[
             partial(billing_service_pb2_grpc.add_BillingServiceServicer_to_server, billing),
             *selling(core, clock=clock),
             *issuing(made),
+            *providing(made.provider),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
         ],
         workers=workers(
@@ -268,6 +298,7 @@ def build(
         advancing=core.advancing,
         credit=core.credit,
         envelope=core.envelope,
+        close_providers=made.provider.providers.close,
     )
 
 
@@ -291,6 +322,6 @@ async def serve(settings: BillingSettings, *, clock: Clock | None = None) -> Non
         database=database,
         api_keys=RemoteApiKeyDirectory(usage),
         workers=built.workers,
-        closing=[usage.close, budget.close],
+        closing=[usage.close, budget.close, built.close_providers],
         envelope=built.envelope,
     )

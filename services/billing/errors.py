@@ -358,3 +358,9 @@ class InvalidStatement(InvalidArgument):
     """The file is no bank statement that can be read; send CSV or camt.053."""
 
     reason = "INVALID_STATEMENT"
+
+
+class ReconciliationScopeUnavailable(FailedPrecondition):
+    """Lines are traced to usage one by one: list a line's usage, or compare LIGHT or FULL."""
+
+    reason = "RECONCILIATION_SCOPE_UNAVAILABLE"

@@ -178,5 +178,5 @@ def failed(operation: Operation, error: str, *, http_status: int, request_id: st
 
 def pause(attempt: int) -> timedelta:
     """Returns how long to wait before the next try: doubles, with jitter."""
-    bound = min(PAUSE * 2 ** min(attempt, 12), PAUSE_MAX)
+    bound = min(PAUSE * (1 << min(attempt, 12)), PAUSE_MAX)
     return bound * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, keeps no secret

@@ -84,4 +84,4 @@ def retry_at(attempt_count: int, now: datetime) -> datetime | None:
     """Returns when to try again after so many attempts, None when it is given up."""
     if attempt_count >= ATTEMPTS_MAX:
         return None
-    return now + _FIRST_PAUSE * 2 ** (attempt_count - 1)
+    return now + _FIRST_PAUSE * (1 << (attempt_count - 1))

@@ -17,6 +17,7 @@ from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel import job_worker
 from services.kernel.job_worker import JobWorker
+from services.kernel.pagination import PageTokens
 
 
 # A killed worker's jobs are looked for more often than in production, so that kills cost no time.
@@ -27,9 +28,10 @@ async def main() -> None:
     """Works until it is killed."""
     told = json.loads(sys.argv[1])
     database = Database.connect(told["url"], service="billing", worker_url=told["worker_url"])
+    envelope = Envelope([SecretStr(told["encryption_key"])])
     providers = Providers(
         database,
-        Envelope([SecretStr(told["encryption_key"])]),
+        envelope,
         base_url=told["stripe"],
         timeout_seconds=1.0,
         requests_per_second=1e6,
@@ -40,6 +42,8 @@ async def main() -> None:
         database,
         providers,
         journal,
+        envelope,
+        tokens=PageTokens(b"tokens"),
         clock=SystemClock(),
         has_safeguards=told["has_safeguards"],
     )

@@ -140,9 +140,11 @@ class OfflineProvider:
         """Returns the credit note, which needs no making."""
         return await self.credit("", credit)
 
-    async def payments_of(self, provider_invoice_id: str) -> Sequence[RemotePayment]:
+    async def payments_of(
+        self, provider_invoice_id: str, *, is_detailed: bool = False
+    ) -> Sequence[RemotePayment]:
         """Took nothing."""
-        del provider_invoice_id
+        del provider_invoice_id, is_detailed
         return []
 
     async def begin_setup(self, *, customer_id: str) -> Setup:

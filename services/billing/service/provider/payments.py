@@ -43,6 +43,16 @@ from services.kernel.transaction import Transaction
 PROBLEMS_MAX = 1000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Money that came in outside the provider. value_at: None for now."""
+
+    invoice_id: str
+    amount: Money
+    reference: str
+    value_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ImportProblem:
     """A row that could not be used."""
@@ -81,40 +91,31 @@ class Payments:
         self._tokens = tokens
         self._clock = clock
 
-    async def record_payment(
-        self,
-        tenant_id: str,
-        invoice_id: str,
-        amount: Money,
-        *,
-        reference: str,
-        value_at: datetime | None = None,
-    ) -> Payment:
+    async def record_payment(self, tenant_id: str, transfer: Transfer) -> Payment:
         """Records a transfer; the same reference counts once, and returns the first.
 
         Raises InvoiceNotFound, InvoiceStateForbids, PaymentExceedsInvoice.
         """
         async with self._database.transaction(tenant_id) as tx:
-            invoice = await locked_invoice(tx, tenant_id, invoice_id)
-            payment, is_new = await self._transfer(tx, invoice, amount, reference, value_at)
+            invoice = await locked_invoice(tx, tenant_id, transfer.invoice_id)
+            payment, is_new = await self._transfer(tx, invoice, transfer)
             await audit.append(
                 tx,
                 action="payments.record" if is_new else "payments.repeat",
                 resource=f"payments/{payment.payment_id}",
-                after={"invoice_id": invoice_id, "amount": str(amount), "reference": reference},
+                after={
+                    "invoice_id": transfer.invoice_id,
+                    "amount": str(transfer.amount),
+                    "reference": transfer.reference,
+                },
             )
         return payment
 
     async def _transfer(
-        self,
-        tx: Transaction,
-        invoice: Invoice,
-        amount: Money,
-        reference: str,
-        value_at: datetime | None,
+        self, tx: Transaction, invoice: Invoice, transfer: Transfer
     ) -> tuple[Payment, bool]:
         tenant_id, now = invoice.tenant_id, self._clock.now()
-        kind = PaymentKind.TRANSFER
+        kind, reference, amount = PaymentKind.TRANSFER, transfer.reference, transfer.amount
         known = await rows.find_by_reference(tx, tenant_id, kind, reference)
         if known is not None:
             return known, False
@@ -130,7 +131,7 @@ class Payments:
             state=PaymentState.SUCCEEDED,
             amount=amount,
             reference=reference,
-            value_at=value_at or now,
+            value_at=transfer.value_at or now,
             created_at=now,
             provider="offline",
         )
@@ -191,9 +192,13 @@ class Payments:
         try:
             async with tx.savepoint():
                 invoice = await locked_invoice(tx, tenant_id, numbers[named[0]])
-                payment, is_new = await self._transfer(
-                    tx, invoice, row.amount, row.reference, row.value_at
+                transfer = Transfer(
+                    invoice_id=invoice.invoice_id,
+                    amount=row.amount,
+                    reference=row.reference,
+                    value_at=row.value_at,
                 )
+                payment, is_new = await self._transfer(tx, invoice, transfer)
         except Error as error:
             self._problem(result, row, error.message)
             return

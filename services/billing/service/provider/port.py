@@ -159,8 +159,10 @@ class PaymentProvider(Protocol):
     async def find_credit(self, credit: PushedCredit) -> RemoteCredit | None:
         """Returns the credit note, None when there is none."""
 
-    async def payments_of(self, provider_invoice_id: str) -> Sequence[RemotePayment]:
-        """Returns what was taken for an invoice."""
+    async def payments_of(
+        self, provider_invoice_id: str, *, is_detailed: bool = False
+    ) -> Sequence[RemotePayment]:
+        """Returns what was taken for an invoice. is_detailed: with refunds, fee and disputes."""
 
     async def begin_setup(self, *, customer_id: str) -> Setup:
         """Begins to store a payment method."""

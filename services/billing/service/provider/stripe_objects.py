@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -116,6 +117,15 @@ def payment_of(found: dict[str, Any]) -> RemotePayment:
         currency_code=found["currency"].upper(),
         amount=amount(found["amount_paid"], found["currency"]),
         paid_at=instant(found["created"]),
+    )
+
+
+def detailed(payment: RemotePayment, charge: dict[str, Any]) -> RemotePayment:
+    """Adds what only the charge tells."""
+    return replace(
+        payment,
+        refunded=amount(charge["amount_refunded"], charge["currency"]),
+        is_disputed=bool(charge.get("disputed")),
     )
 
 

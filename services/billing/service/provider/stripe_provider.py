@@ -231,13 +231,25 @@ class StripeProvider:
                 return objects.credit_of(found)
         return None
 
-    async def payments_of(self, provider_invoice_id: str) -> Sequence[RemotePayment]:
-        """Lists what was taken for the invoice."""
+    async def payments_of(
+        self, provider_invoice_id: str, *, is_detailed: bool = False
+    ) -> Sequence[RemotePayment]:
+        """Lists what was taken for the invoice, with a request for each charge's details."""
         params = {"invoice": provider_invoice_id, "status": "paid", "limit": PAGE}
-        return [
+        taken = [
             objects.payment_of(found)
             async for found in _pages(self._v1.invoice_payments.list_async, params)
         ]
+        if not is_detailed:
+            return taken
+        return [objects.detailed(each, await self._charge_of(each)) for each in taken]
+
+    async def _charge_of(self, payment: RemotePayment) -> dict[str, Any]:
+        charge_id = payment.provider_payment_id
+        if charge_id.startswith("pi_"):
+            intent = _plain(await asked(self._v1.payment_intents.retrieve_async(charge_id)))
+            charge_id = str(intent["latest_charge"])
+        return _plain(await asked(self._v1.charges.retrieve_async(charge_id)))
 
     async def begin_setup(self, *, customer_id: str) -> Setup:
         """Begins a setup for charges without the payer; Stripe offers the methods."""

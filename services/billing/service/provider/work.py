@@ -9,6 +9,9 @@ from services.billing.service.moving import InvoiceMoves
 from services.billing.service.provider.closing import Closing
 from services.billing.service.provider.collecting import Collecting
 from services.billing.service.provider.handling import Handling
+from services.billing.service.provider.inbox import Inbox
+from services.billing.service.provider.methods import PaymentMethods
+from services.billing.service.provider.payments import Payments
 from services.billing.service.provider.providers import Providers
 from services.billing.service.provider.pushing import Pushing
 from services.billing.service.provider.queue import (
@@ -16,30 +19,39 @@ from services.billing.service.provider.queue import (
     COLLECT_JOB,
     CREDIT_JOB,
     PUSH_JOB,
+    RECONCILE_JOB,
     SWEEP_JOB,
     WEBHOOK_JOB,
 )
+from services.billing.service.provider.reconciling import HOURLY_JOB, NIGHTLY_JOB, Reconciling
+from services.billing.service.provider.settings import Settings
 from services.billing.service.provider.steps import Steps
 from services.billing.service.provider.sweeping import Sweeping
 from services.kernel.clock import Clock
 from services.kernel.database import Database
+from services.kernel.envelope import Envelope
 from services.kernel.job_worker import JobWorker
+from services.kernel.pagination import PageTokens
 
-INBOX_SWEEP_JOB = "provider_inbox_sweep"
 CONCURRENCY = 4  # invoices at once over all workers: the provider's limit is one for all
+INBOX_SWEEP_JOB = "provider_inbox_sweep"
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderWork:
-    """What sends, collects and looks after both."""
+    """What sends, collects, takes in and compares."""
 
     providers: Providers
-    steps: Steps
     pushing: Pushing
     collecting: Collecting
     closing: Closing
     handling: Handling
     sweeping: Sweeping
+    inbox: Inbox
+    settings: Settings
+    methods: PaymentMethods
+    payments: Payments
+    reconciling: Reconciling
 
     @classmethod
     def of(
@@ -47,24 +59,39 @@ class ProviderWork:
         database: Database,
         providers: Providers,
         journal: Journal,
+        envelope: Envelope,
         *,
+        tokens: PageTokens,
         clock: Clock,
+        allows_live_keys: bool = False,
         has_safeguards: bool = True,
     ) -> ProviderWork:
         """has_safeguards: False leaves read-back and fence out, for the test that shows why."""
         moves = InvoiceMoves(journal)
         steps = Steps(database, clock=clock, reads_back=has_safeguards)
+        pushing = Pushing(database, providers, steps, moves, clock=clock, has_fence=has_safeguards)
         collecting = Collecting(database, providers, steps, moves, journal, clock=clock)
         return cls(
             providers=providers,
-            steps=steps,
-            pushing=Pushing(
-                database, providers, steps, moves, clock=clock, has_fence=has_safeguards
-            ),
+            pushing=pushing,
             collecting=collecting,
             closing=Closing(database, providers, steps, journal, clock=clock),
             handling=Handling(database, providers, collecting, clock=clock),
             sweeping=Sweeping(database, clock=clock),
+            inbox=Inbox(database, envelope, tokens=tokens, clock=clock),
+            settings=Settings(
+                database,
+                envelope,
+                providers,
+                tokens=tokens,
+                clock=clock,
+                allows_live_keys=allows_live_keys,
+            ),
+            methods=PaymentMethods(
+                database, providers, pushing, collecting, tokens=tokens, clock=clock
+            ),
+            payments=Payments(database, moves, journal, tokens=tokens, clock=clock),
+            reconciling=Reconciling(database, providers, collecting, tokens=tokens, clock=clock),
         )
 
     def register(self, jobs: JobWorker) -> None:
@@ -74,7 +101,12 @@ class ProviderWork:
         jobs.handle(CLOSE_JOB, self.closing.run, concurrency=CONCURRENCY)
         jobs.handle(CREDIT_JOB, self.closing.run_credit, concurrency=CONCURRENCY)
         jobs.handle(WEBHOOK_JOB, self.handling.run, concurrency=1)
-        jobs.handle(INBOX_SWEEP_JOB, self.handling.sweep, concurrency=1)
-        jobs.every("* * * * *", INBOX_SWEEP_JOB)
-        jobs.handle(SWEEP_JOB, self.sweeping.run, concurrency=1)
-        jobs.every("* * * * *", SWEEP_JOB)
+        jobs.handle(RECONCILE_JOB, self.reconciling.run, concurrency=1)
+        for cron, name, handler in (
+            ("* * * * *", SWEEP_JOB, self.sweeping.run),
+            ("* * * * *", INBOX_SWEEP_JOB, self.handling.sweep),
+            ("7 * * * *", HOURLY_JOB, self.reconciling.run_hourly),
+            ("25 3 * * *", NIGHTLY_JOB, self.reconciling.run_nightly),
+        ):
+            jobs.handle(name, handler, concurrency=1)
+            jobs.every(cron, name)

@@ -76,8 +76,8 @@ async def open_account(desk: Desk, **fields: object) -> account_model_pb2.Billin
     return (await desk.accounts.CreateBillingAccount(request)).account
 
 
-async def sell(desk: Desk, fee: str = "31", **fields: object) -> str:
-    """Puts a plan on sale in EUR, and returns its id."""
+async def sell(desk: Desk, fee: str = "31", *, discount: str = "", **fields: object) -> str:
+    """Puts a plan on sale in EUR, and returns its id. discount: the plan's own, a ratio."""
     plan = pricing_plan_model_pb2.PricingPlan(
         plan_id=f"plan-{new_id()}",
         display_name="Plan",
@@ -85,6 +85,8 @@ async def sell(desk: Desk, fee: str = "31", **fields: object) -> str:
         interval=pricing_plan_model_pb2.BILLING_INTERVAL_MONTH,
         rates=[pricing_plan_model_pb2.PlanRates(currency_code="EUR", flat_fee=money(fee))],
     )
+    if discount:
+        plan.rates[0].discounts.add(display_name="Loyal", discount_ratio=discount)
     for name, value in fields.items():
         setattr(plan, name, value)
     request = pricing_plan_service_pb2.CreatePricingPlanRequest(plan=plan)

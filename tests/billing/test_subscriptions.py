@@ -74,6 +74,22 @@ async def test_an_upgrade_costs_to_the_cent_what_its_preview_showed(
     assert [(phase.plan_id, phase.start_at) for phase in phases] == [(small, FIRST), (large, NOW)]
 
 
+async def test_what_was_discounted_is_given_back_discounted_whatever_the_new_plan_gives(
+    desk: Desk, billing: Billing, billing_database: Database
+) -> None:
+    account = await open_account(desk)
+    dear = await sell(desk, "31", discount="0.5")
+    plain = await sell(desk, "31")
+    await subscribe(desk, dear, start_time=stamp(FIRST), billing_day=1)
+
+    await desk.billing.UpdateSubscription(
+        messages.UpdateSubscriptionRequest(subscription=models.Subscription(plan_id=plain))
+    )
+
+    lines = await waiting(billing_database, billing.tenant, account.account_id)
+    assert sum(line.exact for line in lines) == 31 * (Fraction(1, 2) * (1 - SHARE) + SHARE)
+
+
 async def test_a_preview_that_has_lapsed_or_is_of_something_else_is_refused(
     desk: Desk, billing: Billing
 ) -> None:

@@ -42,8 +42,9 @@ class ExactLine:
 
     key: unique on the invoice and the same however often it is computed; ties of rounding go by
     it. exact: in the invoice's currency. period: what it charges for; None for credits and carried
-    amounts. is_discountable: whether discounts take from it. is_taxed: False for what bears no tax
-    in any place, as an amount carried from an invoice that was taxed.
+    amounts. is_discountable: whether discounts take from it. is_net: discounts by ratio have taken
+    from it already, in lines of their own whose `reduces` is its key. is_taxed: False for what
+    bears no tax in any place, as an amount carried from an invoice that was taxed.
     """
 
     key: str
@@ -68,6 +69,8 @@ class ExactLine:
     route: ChargeRoute = ChargeRoute.RATED
     event_count: int = 0
     is_discountable: bool = True
+    is_net: bool = False
+    reduces: str = ""
     is_taxed: bool = True
 
 

@@ -71,6 +71,10 @@ class _Computation:
         self.shadow = tuple(line for line in lines if line.route is not ChargeRoute.RATED)
         # What is left of each line after discounts and credit, in major units.
         self.left = {line.key: line.exact for line in self.lines}
+        for line in self.lines:
+            if line.reduces in self.left:
+                self.left[line.reduces] += line.exact
+                self.left[line.key] = _NOTHING
         self.groups: dict[str, _Group] = {}
         self.credit_uses: dict[str, int] = {}
         self.credit_made = 0
@@ -104,6 +108,7 @@ class _Computation:
             line
             for line in self.lines
             if line.is_discountable
+            and not (line.is_net and discount.ratio is not None)
             and self.left[line.key] > 0
             and discount.covers(line.charge_id, line.period.start if line.period else None)
         ]

@@ -332,9 +332,7 @@ class SubscriptionChanges:
         )
         following = [*waiting, *([] if is_now else lines)]
         if not (after.state.is_final or after.cancel_at_period_end or after.paused_at):
-            coming = await self._lifecycle.terms(tx, after, after.next_terms)
-            period = after.calendar.period(before.period.end)
-            following += fee_lines(coming, period)
+            following += await self._coming_fees(tx, after)
         discounts = await coupon_rows.coupon_discounts(tx, before.tenant_id, before.subscription_id)
         next_terms = replace(terms, discounts=(*before.discounts, *discounts), moves_excess=True)
         return ChangePreview(
@@ -346,6 +344,21 @@ class SubscriptionChanges:
             next_invoice=invoice_of(following, next_terms),
             expire_at=self._clock.now() + PREVIEW_LASTS,
         )
+
+    async def _coming_fees(self, tx: Transaction, after: Subscription) -> list[ExactLine]:
+        """Returns the fee in advance of the next period, and that of what a trial leaves of this.
+
+        None where the trial goes on beyond the running period.
+        """
+        end = after.period.end
+        terms = await self._lifecycle.terms(tx, after, after.next_terms)
+        fees = fee_lines(terms, after.calendar.period(end))
+        if after.mode is not PhaseMode.TRIAL or after.trial_end_at is None:
+            return fees
+        if after.trial_end_at > end:
+            return []
+        now = await self._lifecycle.terms(tx, after)
+        return [*change_lines(None, now, after.full_period, after.trial_end_at), *fees]
 
 
 def _title(before: Subscription, after: Subscription) -> str:

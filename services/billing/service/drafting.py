@@ -17,7 +17,7 @@ from services.billing.domain.charges import (
 )
 from services.billing.domain.credit import in_order_of_use
 from services.billing.domain.draft import Draft, kept_lines, usage_of_lines
-from services.billing.domain.invoice import Commitment, ExactLine, InvoiceTerms, LineKind
+from services.billing.domain.invoice import Commitment, ExactLine, InvoiceTerms
 from services.billing.domain.invoice_record import ExchangeRate
 from services.billing.domain.invoice_state import InvoiceKind
 from services.billing.domain.invoicing import invoice_of
@@ -29,7 +29,7 @@ from services.billing.domain.metering import (
     metered_period,
     total_of,
 )
-from services.billing.domain.plan import Discount, PlanRates, PriceModel, PricingPlan
+from services.billing.domain.plan import PlanRates, PriceModel, PricingPlan
 from services.billing.domain.proration import share_of
 from services.billing.domain.subscription import Phase, PhaseMode, Subscription
 from services.billing.domain.tax import AppliedTax, applied_taxes
@@ -232,7 +232,7 @@ class Drafting:
                 for grant in in_order_of_use(grants, target.now)
                 if grant.currency_code == subscription.currency_code
             ],
-            commitment=await _commitment(tx, target, parts[-1], pending, discounts),
+            commitment=await _commitment(tx, target, parts[-1], pending),
         )
 
 
@@ -352,7 +352,6 @@ async def _commitment(
     target: Target,
     part: _Part,
     pending: Sequence[ExactLine],
-    discounts: Sequence[Discount],
 ) -> Commitment | None:
     """Returns the least the period costs; of a period cut short, its share of a whole one."""
     minimum = Fraction(part.rates.minimum_commitment)
@@ -362,18 +361,7 @@ async def _commitment(
     whole = target.subscription.calendar.period(period.start)
     own = {line.key for line in pending}
     fees = await fees_of_period(tx, account.tenant_id, account.account_id, period)
-    left = Fraction(1)
-    for discount in discounts:
-        if discount.ratio is not None and not discount.charge_ids:
-            left *= 1 - Fraction(discount.ratio)
-    before = sum(
-        (
-            fee.exact * (left if fee.kind is LineKind.FLAT else 1)
-            for fee in fees
-            if fee.key not in own
-        ),
-        Fraction(0),
-    )
+    before = sum((fee.exact for fee in fees if fee.key not in own), Fraction(0))
     return Commitment(
         minimum=minimum * share_of(whole, period), period=period, counted_before=before
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from fractions import Fraction
 
 from services.billing.domain.charges import flat_line
 from services.billing.domain.coupon import Coupon
-from services.billing.domain.invoice import ExactLine
+from services.billing.domain.invoice import ExactLine, LineKind
 from services.billing.domain.journal import BillingFact, FactKind
 from services.billing.domain.proration import Terms, change_lines
 from services.billing.domain.subscription import NextTerms, Phase, PhaseMode, Subscription
@@ -206,10 +207,33 @@ class Lifecycle:
 
 
 def fee_lines(terms: Terms, period: Period) -> list[ExactLine]:
-    """Returns the line of the flat fee of a whole period."""
-    return flat_line(
+    """Returns the flat fee of a whole period and the discounts by ratio that hold at its start.
+
+    They are fixed here: what is changed later changes no fee that was charged.
+    """
+    lines = flat_line(
         terms.rates, terms.quantity, period, name=terms.display_name, plan_id=terms.plan_id
     )
+    if not lines:
+        return []
+    flat = replace(lines[0], is_net=True)
+    made, left = [flat], flat.exact
+    for discount in (*terms.rates.discounts, *terms.discounts):
+        if discount.ratio is None or not discount.covers("", period.start):
+            continue
+        part = left * Fraction(discount.ratio)
+        left -= part
+        line = ExactLine(
+            key=f"discount:{discount.source_id}:{flat.key}",
+            kind=LineKind.DISCOUNT,
+            description=f"{discount.display_name}: {terms.display_name}",
+            exact=-part,
+            period=period,
+            is_discountable=False,
+            reduces=flat.key,
+        )
+        made.append(line)
+    return made
 
 
 async def with_coupons(tx: Transaction, subscription: Subscription) -> Subscription:

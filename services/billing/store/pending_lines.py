@@ -98,12 +98,13 @@ async def give_back_pending(tx: Transaction, tenant_id: str, invoice_id: str) ->
 async def fees_of_period(
     tx: Transaction, tenant_id: str, account_id: str, period: Period
 ) -> list[ExactLine]:
-    """Returns the fees and prorations of a period, taken by an invoice or not."""
+    """Returns the fees and prorations of a period with their discounts, invoiced or not."""
+    kinds = (LineKind.FLAT, LineKind.PRORATION, LineKind.DISCOUNT)
     found = await tx.execute(
         select(table.c.line).where(
             table.c.tenant_id == tenant_id,
             table.c.account_id == account_id,
-            table.c.line["kind"].astext.in_([LineKind.FLAT.value, LineKind.PRORATION.value]),
+            table.c.line["kind"].astext.in_([kind.value for kind in kinds]),
         )
     )
     lines = [line_of(body) for body in found.scalars()]
@@ -125,6 +126,8 @@ def line_json(line: ExactLine) -> dict[str, Any]:
         "tax_code": line.tax_code,
         "proration_of": line.proration_of,
         "is_discountable": line.is_discountable,
+        "is_net": line.is_net,
+        "reduces": line.reduces,
         "is_taxed": line.is_taxed,
     }
 
@@ -144,5 +147,7 @@ def line_of(body: Mapping[str, Any]) -> ExactLine:
         tax_code=body["tax_code"],
         proration_of=body["proration_of"],
         is_discountable=body["is_discountable"],
+        is_net=body["is_net"],
+        reduces=body["reduces"],
         is_taxed=body["is_taxed"],
     )

@@ -268,3 +268,17 @@ def test_a_total_that_is_far_from_its_parts_is_still_handed_out_whole() -> None:
     assert allocate([], 0, []) == []
     with pytest.raises(ValueError, match="nobody"):
         allocate([], 1, [])
+
+
+def test_a_fee_whose_ratio_is_taken_off_already_gives_only_fixed_amounts() -> None:
+    fee = line("fee", "100", is_net=True)
+    taken = line("taken", "-20", kind=LineKind.DISCOUNT, reduces="fee", is_discountable=False)
+    half = Discount(source_id="half", display_name="Half", ratio=Decimal("0.5"))
+    fixed = Discount(source_id="fixed", display_name="Fixed", amount=Decimal(500))
+    commitment = Commitment(minimum=Fraction(85), period=PERIOD)
+
+    ratio = invoice(fee, taken, discounts=[half], commitment=commitment)
+    amount = invoice(fee, taken, discounts=[fixed])
+
+    assert ratio.total == Decimal(85), "80 and what the commitment lacks"
+    assert amount.total == Decimal(0)

@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any, cast
 
+import grpc
 import pytest
 from finops.budget.v1 import ledger_model_pb2, ledger_service_pb2
 
 from services.budget.bootstrap import BudgetService
-from services.kernel.clock import ManualClock
+from services.budget.convert.cost_feed import CostFeedExpired, StubCostFeed
+from services.budget.domain.cost_fact import CostFact
+from services.budget.domain.scope import SpendAttributes
+from services.budget.domain.spend_errors import DirectoryNotRead
+from services.budget.service.budget_index import BudgetIndexes
+from services.budget.service.cost_ledger import CostLedger
+from services.budget.service.directories import Directories
+from services.kernel.clock import ManualClock, SystemClock
 from services.kernel.database import Database
+from services.kernel.exchange import ExchangeRates
+from services.kernel.feed import FeedItem, FeedPosition
 from services.kernel.workers import Workers
-from tests.budget.conftest import NOW, Caller
+from tests.budget.conftest import NOW, Caller, RunningUsage
 from tests.budget.test_spend import authorize, make_budget, settle
+from tests.support.server import refused, service_token_of
 from tests.support.waiting import eventually
 
 
@@ -183,3 +195,68 @@ async def test_usage_named_by_its_event_id_replaces_the_settlement_whichever_com
         return await spent(caller) == ("32.5", "0")
 
     await eventually(is_replaced)
+
+
+async def test_a_reconciliation_that_does_not_exist_is_not_found(caller: Caller) -> None:
+    request = ledger_service_pb2.GetBudgetReconciliationRequest(reconciliation_id="nothing")
+
+    refusal = await refused(caller.ledger.GetBudgetReconciliation(request))
+
+    assert refusal.code is grpc.StatusCode.NOT_FOUND
+    assert refusal.reason == "RECONCILIATION_NOT_FOUND"
+
+
+async def test_changes_wait_for_the_directory_that_says_whose_they_are(
+    caller: Caller, budget_database: Database
+) -> None:
+    await make_budget(caller, "100")
+    indexes = BudgetIndexes(budget_database)
+    ledger = CostLedger(
+        indexes,
+        Directories(cast("Any", None)),  # never asked: nothing may be asked inside a transaction
+        cast("Any", None),
+        rates=ExchangeRates(),
+        clock=SystemClock(),
+    )
+    fact = CostFact(
+        SpendAttributes(resource_type="llm"),
+        NOW,
+        "USD",
+        ("1", "1", "1", "1"),
+        1,
+        0,
+        is_correction=False,
+        authorization_id="",
+        sequence="",
+        recorded_at=NOW,
+    )
+
+    with pytest.raises(DirectoryNotRead) as refusal:
+        async with budget_database.system_transaction() as tx:
+            await ledger.apply(tx, [FeedItem(FeedPosition(1, 1), caller.tenant_id, fact)])
+
+    assert refusal.value.reason == "DIRECTORY_NOT_READ"
+    assert refusal.value.metadata == {"tenant": caller.tenant_id}
+
+
+async def test_changes_that_are_no_longer_kept_are_named(usage_server: RunningUsage) -> None:
+    class Gone:
+        """A stub whose feed begins later."""
+
+        def WatchCosts(self, request: object) -> AsyncIterator[object]:  # noqa: N802 - gRPC's name
+            return self._refuse(request)
+
+        async def _refuse(self, request: object) -> AsyncIterator[object]:
+            del request
+            raise grpc.aio.AioRpcError(
+                grpc.StatusCode.OUT_OF_RANGE, grpc.aio.Metadata(), grpc.aio.Metadata()
+            )
+            yield
+
+    feed = StubCostFeed(usage_server.server.channel_with(service_token_of("budget", tenant="")))
+    feed._stub = cast("Any", Gone())
+
+    with pytest.raises(CostFeedExpired) as refusal:
+        await anext(feed.pages(FeedPosition(1, 1)))
+
+    assert refusal.value.reason == "COST_FEED_EXPIRED"

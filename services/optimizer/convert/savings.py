@@ -55,7 +55,7 @@ def from_measurement(one: Measurement) -> saving_model_pb2.SavingMeasurement:
         actual_cost=from_amount(saving.actual, code),
         counterfactual_cost=from_amount(saving.counterfactual.expected, code),
         volume_effect_ratio=from_figure(saving.volume_effect),
-        price_effect_ratio=from_figure(saving.price_effect),
+        price_effect_ratio=from_figure(saving.price_effect_ratio),
         model=saving.model,
         model_error_ratio=from_figure(saving.error_ratio),
         measure_time=from_instant(one.measured_at),

@@ -143,14 +143,7 @@ def _finding(
                 "cached_unit_price": money_of(tariff.unit_price, code),
             }
         },
-        evidence=[
-            Evidence(
-                "repeated_input_tokens",
-                format_decimal(quantity),
-                "input_token",
-                sample_count=sum(one.events for one in members),
-            )
-        ],
+        evidence=[Evidence("repeated_input_tokens", format_decimal(quantity), "input_token")],
         steps=[
             "Put what does not change (instructions, tools, documents) first in every prompt.",
             "Mark the prefix for the provider's cache, and send related requests close together.",

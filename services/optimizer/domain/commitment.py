@@ -172,15 +172,23 @@ def _new_finding(
     if low <= 0:
         return None
     monthly_cost = statistics.monthly(series)
+    saving = Estimate(*(part_of(monthly_cost, each) for each in (middle, low, high)))
+    hourly_cost = EXACT.divide(monthly_cost, EXACT.multiply(MONTH_DAYS, Decimal(24)))
+    hourly_commitment = part_of(hourly_cost, plan.level * (1 - discount))
+    return _told(statistics, key, series, plan, saving=saving, hourly_commitment=hourly_commitment)
+
+
+def _told(
+    statistics: Statistics,
+    key: tuple[str, ...],
+    series: Sequence[UsageSeries],
+    plan: CommitmentPlan,
+    *,
+    saving: Estimate,
+    hourly_commitment: Decimal,
+) -> Finding:
     code = key[-1]
-    saving = Estimate(
-        part_of(monthly_cost, middle), part_of(monthly_cost, low), part_of(monthly_cost, high)
-    )
-    hours = EXACT.multiply(MONTH_DAYS, Decimal(24))
-    hourly_commitment = part_of(EXACT.divide(monthly_cost, hours), plan.level * (1 - discount))
     product = f"{key[0]} {key[1]} in {key[2] or 'any region'}, {TERM_MONTHS} months"
-    # Bound to pay the whole term, it has paid once what was saved by then covers what is left.
-    break_even_days = 365 * plan.break_even_use / max(plan.use, plan.break_even_use)
     return Finding(
         kind=Kind.COMMITMENT,
         detector_id=PROFILE.detector_id,
@@ -197,27 +205,8 @@ def _new_finding(
         effort=Effort.LOW,
         risk=Risk.MEDIUM,
         risk_note="It binds for a year: when use falls below the break-even it loses money.",
-        detail={
-            "commitment": {
-                "product": product,
-                "term_months": TERM_MONTHS,
-                "hourly_commitment": money_of(hourly_commitment, code),
-                "coverage_ratio": text_of(plan.coverage),
-                "utilization_ratio": text_of(plan.use),
-                "break_even_ratio": text_of(plan.break_even_use),
-                "break_even_days": text_of(break_even_days, 1),
-                "loss_probability_ratio": text_of(plan.loss_probability),
-                "term_saving": _interval(saving.scaled(Decimal(TERM_MONTHS)), code),
-            }
-        },
-        evidence=[
-            Evidence(
-                "hourly_cost_min",
-                text_of(float(demand.min() / mean), 4),
-                "ratio",
-                sample_count=int(demand.size),
-            )
-        ],
+        detail={"commitment": _plan_detail(plan, product, saving, hourly_commitment, code)},
+        evidence=[Evidence("use_of_commitment", text_of(plan.use, 4), "ratio")],
         steps=[
             "Check that none of these resources is to be moved or stopped within the year.",
             f"Buy the commitment: {product}.",
@@ -225,6 +214,24 @@ def _new_finding(
         verification_steps=["The bill shows the commitment used as predicted for two weeks."],
         rollback_steps=["It cannot be undone; let it lapse, or sell it where the provider allows."],
     )
+
+
+def _plan_detail(
+    plan: CommitmentPlan, product: str, saving: Estimate, hourly_cost: Decimal, code: str
+) -> dict[str, object]:
+    # The whole term is owed; it has paid once what it covered would have cost as much on demand.
+    break_even_days = 365 * plan.break_even_use / max(plan.use, plan.break_even_use)
+    return {
+        "product": product,
+        "term_months": TERM_MONTHS,
+        "hourly_commitment": money_of(hourly_cost, code),
+        "coverage_ratio": text_of(plan.coverage),
+        "utilization_ratio": text_of(plan.use),
+        "break_even_ratio": text_of(plan.break_even_use),
+        "break_even_days": text_of(break_even_days, 1),
+        "loss_probability_ratio": text_of(plan.loss_probability),
+        "term_saving": _interval(saving.scaled(Decimal(TERM_MONTHS)), code),
+    }
 
 
 def _interval(saving: Estimate, code: str) -> dict[str, object]:

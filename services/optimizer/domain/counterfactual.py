@@ -55,7 +55,7 @@ class RealizedSaving:
     counterfactual: Estimate
     actual: Decimal
     volume_effect: float
-    price_effect: float
+    price_effect_ratio: float
     error_ratio: float
     model: str = MODEL
 
@@ -90,7 +90,7 @@ def measure(before: Sequence[DayUse], after: Sequence[DayUse]) -> RealizedSaving
         counterfactual=Estimate(rounded(middle), rounded(low), rounded(high)),
         actual=actual,
         volume_effect=_change(known, after, "volume_ratio"),
-        price_effect=_change(known, after, "price_ratio"),
+        price_effect_ratio=_change(known, after, "price_ratio"),
         error_ratio=fit.error_ratio,
     )
 

@@ -96,9 +96,11 @@ def _run(quiet: np.ndarray[tuple[int], np.dtype[np.bool_]], hour: int) -> bool:
 
 def off_share(statistics: Statistics, resource: Resource, off: Sequence[int]) -> float:
     """Returns the share of a resource's cost that falls into hours of the week."""
-    cost = hourly(resource.series, Measure.COST, statistics.hour_count)
-    total = float(cost.sum())
-    return float(cost[np.isin(statistics.local_hours, off)].sum()) / total if total > 0 else 0.0
+    weights = hourly(resource.series, Measure.COST, statistics.hour_count)
+    total = float(weights.sum())
+    if total <= 0:
+        return 0.0
+    return float(weights[np.isin(statistics.local_hours, off)].sum()) / total
 
 
 def window_text(hours: Sequence[int]) -> str:

@@ -183,25 +183,7 @@ def _finding(
         effort=Effort.HIGH,
         risk=Risk.MEDIUM,
         risk_note="Data that others of its region use has to cross regions, which is paid.",
-        detail={
-            "substitution": {
-                "current": current.region,
-                "proposed": target.region,
-                "current_unit_price": money_of(current.hourly_price, code),
-                "proposed_unit_price": money_of(target.hourly_price, code),
-                "movable_ratio": "1",
-                "latency_note": LATENCY_NOTE,
-            }
-        }
-        if kind is Kind.REGION_MOVE
-        else {
-            "scheduling": {
-                "current_window": f"in {current.region}",
-                "proposed_window": f"in {target.region}",
-                "movable_ratio": "1",
-                "deadline_note": LATENCY_NOTE,
-            }
-        },
+        detail=_detail(kind, current, target),
         evidence=[
             Evidence(
                 "hourly_price",
@@ -219,3 +201,26 @@ def _finding(
         rollback_steps=["Send the traffic back; the old one is kept for a week."],
         monthly_kg_co2e=kg if kg is None else kg.quantize(Decimal("0.001")),
     )
+
+
+def _detail(kind: Kind, current: InstanceType, target: InstanceType) -> dict[str, object]:
+    code = current.currency_code
+    if kind is Kind.CARBON:
+        return {
+            "scheduling": {
+                "current_window": f"in {current.region}",
+                "proposed_window": f"in {target.region}",
+                "movable_ratio": "1",
+                "deadline_note": LATENCY_NOTE,
+            }
+        }
+    return {
+        "substitution": {
+            "current": current.region,
+            "proposed": target.region,
+            "current_unit_price": money_of(current.hourly_price, code),
+            "proposed_unit_price": money_of(target.hourly_price, code),
+            "movable_ratio": "1",
+            "latency_note": LATENCY_NOTE,
+        }
+    }

@@ -121,17 +121,7 @@ def _finding(
                 current, best, use, others=fits[1:], settings=settings, monthly_cost=monthly_cost
             )
         },
-        evidence=[
-            Evidence(
-                f"{one.measure}_p95",
-                text_of(one.p95 * 100, 2),
-                "percent",
-                text_of((1 - float(settings.headroom)) * 100, 2),
-                one.sample_count,
-                _query(name),
-            )
-            for one in use.values()
-        ],
+        evidence=[_evidence(one, settings, name) for one in use.values()],
         steps=[
             f"Stop {name} at a quiet hour, change its type to {proposed.name}, start it.",
             "Watch its latency and its CPU and memory for a week.",
@@ -141,6 +131,17 @@ def _finding(
             "The measured saving appears two weeks after completion.",
         ],
         rollback_steps=[f"Stop {name}, change its type back to {current.name}, start it."],
+    )
+
+
+def _evidence(one: UseStatistics, settings: DetectorSettings, name: str) -> Evidence:
+    return Evidence(
+        f"{one.measure}_p95",
+        text_of(one.p95 * 100, 2),
+        "percent",
+        text_of((1 - float(settings.headroom)) * 100, 2),
+        one.sample_count,
+        _query(name),
     )
 
 

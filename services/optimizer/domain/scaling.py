@@ -136,8 +136,6 @@ def _finding(
     monthly_cost = statistics.monthly(series)
     saving = part_of(monthly_cost, share)
     code = members[0].subject.currency_code
-    hours = add_exactly(one.quantity for one in series if one.subject.unit == "hour")
-    price = add_exactly(one.cost for one in series) / hours if hours else Decimal(0)
     return Finding(
         kind=Kind.SCALING,
         detector_id=PROFILE.detector_id,
@@ -153,25 +151,7 @@ def _finding(
         effort=Effort.MEDIUM,
         risk=Risk.MEDIUM,
         risk_note="A sudden peak waits until machines have started.",
-        detail={
-            "rightsizing": {
-                "current_type": members[0].instance_type,
-                "proposed_type": members[0].instance_type,
-                "same_family": True,
-                "current_hourly_price": money_of(price * len(members), code),
-                "proposed_hourly_price": money_of(
-                    price * sum(policy.instances) / HOURS_OF_WEEK, code
-                ),
-                "fits": [
-                    fit_detail(
-                        use_of(members[0])["cpu"],
-                        proposed_p95=policy.target,
-                        headroom=settings.headroom,
-                    )
-                ],
-                "scaling": policy.detail(),
-            }
-        },
+        detail={"rightsizing": _detail(settings, members, policy)},
         evidence=[
             Evidence(
                 "instances_needed_mean",
@@ -189,3 +169,23 @@ def _finding(
         ],
         rollback_steps=[f"Set the group's size back to {len(members)} at all hours."],
     )
+
+
+def _detail(
+    settings: DetectorSettings, members: Sequence[Resource], policy: Policy
+) -> dict[str, object]:
+    first = members[0]
+    code = first.subject.currency_code
+    series = [one for member in members for one in member.series]
+    hours = add_exactly(one.quantity for one in series if one.subject.unit == "hour")
+    price = add_exactly(one.cost for one in series) / hours if hours else Decimal(0)
+    fit = fit_detail(use_of(first)["cpu"], proposed_p95=policy.target, headroom=settings.headroom)
+    return {
+        "current_type": first.instance_type,
+        "proposed_type": first.instance_type,
+        "same_family": True,
+        "current_hourly_price": money_of(price * len(members), code),
+        "proposed_hourly_price": money_of(price * sum(policy.instances) / HOURS_OF_WEEK, code),
+        "fits": [fit],
+        "scaling": policy.detail(),
+    }

@@ -96,11 +96,11 @@ def shift(
     statistics: Statistics, one: UsageSeries, schedule: PeakSchedule, deadline: int
 ) -> tuple[float, float, float]:
     """Returns shares of a series' cost: what is saved, what moves, and the mean wait in hours."""
-    cost = one.hours[Measure.COST]
-    total = float(cost.sum())
+    weights = one.hours[Measure.COST]
+    total = float(weights.sum())
     if total <= 0:
         return 0.0, 0.0, 0.0
-    by_hour = np.bincount(statistics.local_hours, cost, HOURS_OF_WEEK)
+    by_hour = np.bincount(statistics.local_hours, weights, HOURS_OF_WEEK)
     saved = moved = waited = 0.0
     for hour in np.flatnonzero(by_hour):
         wait = cheaper_hour(schedule, int(hour), deadline)
@@ -130,8 +130,9 @@ def _finding(
         moved_cost += part_of(monthly, moved_share)
         waited = max(waited, wait)
     monthly_cost = statistics.monthly(series)
-    if saving <= 0:
+    if saving <= 0 or monthly_cost <= 0:
         return None
+    moved = EXACT.divide(moved_cost, monthly_cost)
     subject, tariff = series[0].subject, members[0][1]
     code = subject.currency_code
     peaks = [hour for hour in range(HOURS_OF_WEEK) if schedule.multiplier(hour) > 1]
@@ -157,24 +158,14 @@ def _finding(
                 "current_window": "as it comes",
                 "proposed_window": f"not in {window_text(peaks)}",
                 "off_hours": peaks,
-                "movable_ratio": text_of(
-                    EXACT.divide(moved_cost, monthly_cost) if monthly_cost else Decimal(0)
-                ),
+                "movable_ratio": text_of(moved),
                 "peak_unit_price": money_of(tariff.unit_price * top, code),
                 "off_peak_unit_price": money_of(tariff.unit_price, code),
                 "delay_hours": text_of(waited, 2),
                 "deadline_note": f"every run still ends within {deadline} hours of its request",
             }
         },
-        evidence=[
-            Evidence(
-                "peak_share",
-                text_of(
-                    100 * EXACT.divide(moved_cost, monthly_cost) if monthly_cost else Decimal(0), 2
-                ),
-                "percent",
-            )
-        ],
+        evidence=[Evidence("peak_share", text_of(100 * moved, 2), "percent")],
         steps=[
             f"Queue the work of {name} and release it outside of {window_text(peaks)}.",
             "Let a run through whose deadline would pass.",

@@ -89,18 +89,10 @@ def _finding(
 ) -> Finding | None:
     provider, model, code = key
     current = blended.get(key)
-    if not current:
+    chosen = _target(provider, code, current or Decimal(0), blended)
+    if not current or chosen is None:
         return None
-    target = Decimal(0)
-    others = {
-        name: price
-        for (maker, name, currency), price in blended.items()
-        if maker == provider and currency == code and price <= current * (1 - SAVING_RATIO_MIN)
-    }
-    if not others:
-        return None
-    # The dearest of the cheaper ones: the smallest step in quality that is worth the work.
-    name, target = max(others.items(), key=lambda pair: (pair[1], pair[0]))
+    name, target = chosen
     monthly_cost = statistics.monthly(members)
     full = rounded(monthly_cost * (1 - EXACT.divide(target, current)))
     saving = Estimate(part_of(full, MOVABLE_RATIO), part_of(full, 0.4), full)
@@ -140,13 +132,7 @@ def _finding(
             }
         },
         evidence=[
-            Evidence(
-                "blended_price_ratio",
-                text_of(EXACT.divide(target, current), 4),
-                "ratio",
-                "1",
-                sum(one.events for one in members),
-            )
+            Evidence("blended_price_ratio", text_of(EXACT.divide(target, current), 4), "ratio", "1")
         ],
         steps=[
             f"Answer a hundred recorded requests with {name} and have the owner judge them.",
@@ -155,3 +141,18 @@ def _finding(
         verification_steps=["Cost for a request falls; corrections and repeats do not grow."],
         rollback_steps=[f"Send the work back to {model}."],
     )
+
+
+def _target(
+    provider: str,
+    code: str,
+    current: Decimal,
+    blended: Mapping[tuple[str, str, str], Decimal],
+) -> tuple[str, Decimal] | None:
+    """Returns the dearest of the maker's cheaper models, the smallest step in quality."""
+    others = {
+        name: price
+        for (maker, name, currency), price in blended.items()
+        if maker == provider and currency == code and price <= current * (1 - SAVING_RATIO_MIN)
+    }
+    return max(others.items(), key=lambda pair: (pair[1], pair[0]), default=None)

@@ -69,9 +69,9 @@ def _factor(statistics: Statistics, series: UsageSeries, one: WhatIf) -> Decimal
     if one.kind in (WhatIfKind.VOLUME, WhatIfKind.PRICE):
         return 1 + one.change
     if one.kind is WhatIfKind.STOP:
-        cost = series.hours[Measure.COST]
-        total = float(cost.sum())
-        off = float(cost[np.isin(statistics.local_hours, list(one.off_hours))].sum())
+        weights = series.hours[Measure.COST]
+        total = float(weights.sum())
+        off = float(weights[np.isin(statistics.local_hours, list(one.off_hours))].sum())
         return 1 - part_of(Decimal(1), off / total if total > 0 else 0.0)
     if one.kind is WhatIfKind.MODEL:
         blended = blended_prices(statistics)

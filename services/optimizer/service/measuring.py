@@ -181,7 +181,7 @@ class Measuring:
             counterfactual=ZERO,
             actual=Decimal(0),
             volume_effect=0.0,
-            price_effect=0.0,
+            price_effect_ratio=0.0,
             error_ratio=0.0,
         )
         verdict = Verdict.PENDING if saving is None else verdict_of(saving.realized, claimed)

@@ -54,7 +54,7 @@ async def add(tx: Transaction, tenant_id: str, one: Measurement) -> None:
             actual_cost=saving.actual,
             counterfactual_cost=saving.counterfactual.expected,
             volume_effect=Decimal(str(round(saving.volume_effect, 9))),
-            price_effect=Decimal(str(round(saving.price_effect, 9))),
+            price_effect=Decimal(str(round(saving.price_effect_ratio, 9))),
             model=saving.model,
             error_ratio=Decimal(str(round(saving.error_ratio, 9))),
             measured_at=one.measured_at,
@@ -94,6 +94,7 @@ async def newest(
 
 
 def _measurement(row: RowMapping) -> Measurement:
+    price_ratio = row["price_effect"]
     realized = Estimate(*(row[f"realized_{name}"] for name in Estimate._fields))
     expected = row["counterfactual_cost"]
     actual = row["actual_cost"]
@@ -110,7 +111,7 @@ def _measurement(row: RowMapping) -> Measurement:
             counterfactual=Estimate(expected, realized.lower + actual, realized.upper + actual),
             actual=actual,
             volume_effect=float(row["volume_effect"]),
-            price_effect=float(row["price_effect"]),
+            price_effect_ratio=float(price_ratio),
             error_ratio=float(row["error_ratio"]),
             model=row["model"],
         ),

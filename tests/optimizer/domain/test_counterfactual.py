@@ -82,7 +82,7 @@ def test_growth_and_price_are_taken_out_of_the_comparison() -> None:
     assert found is not None
     assert abs(found.realized.expected - 14 * 120) < 40
     assert round(found.volume_effect, 6) == 1.0
-    assert round(found.price_effect, 6) == 0.2
+    assert round(found.price_effect_ratio, 6) == 0.2
     assert measure(before[:10], after) is None
     assert measure(before, after[:6]) is None
 

@@ -18,7 +18,7 @@ from finops.billing.v1.invoice_model_pb2 import Invoice, InvoiceKind, InvoiceSta
 from finops.billing.v1.invoice_service_pb2 import GetInvoiceCsvRequest, ListInvoiceLinesRequest
 from finops_sdk import pages
 
-from cli.connection import Connection, open_connection
+from cli.connection import ALL_TENANTS, Connection, open_connection
 from cli.options import (
     DEFAULT_DATA_DIR,
     DataDir,
@@ -137,7 +137,7 @@ def generate(
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Makes the invoice of a month, by default of the last full period; a second time finds it."""
-    with open_connection(data_dir, url, tenant) as connection:
+    with _open_as_seller(data_dir, url, tenant) as connection:
         request = GenerateInvoiceRequest(
             tenant_id=connection.tenant, month=month, finalize=finalize
         )
@@ -155,7 +155,7 @@ def finalize(
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Locks a draft and sends it; later changes are credit notes."""
-    with open_connection(data_dir, url, tenant) as connection:
+    with _open_as_seller(data_dir, url, tenant) as connection:
         request = FinalizeInvoiceRequest(tenant_id=connection.tenant, invoice_id=invoice_id)
         invoice = connection.client.billing.FinalizeInvoice(request).invoice
     _show(invoice, Output(form))
@@ -203,6 +203,16 @@ def csv(
             for chunk in connection.client.invoices.GetInvoiceCsv(request):
                 file.write(chunk.data)
     Output().note(f"{path}: {path.stat().st_size:,} bytes")
+
+
+def _open_as_seller(data_dir: Path, url: str, tenant: str) -> Connection:
+    """Opens a connection that may make invoices: on the local stack, of the platform itself."""
+    named = open_connection(data_dir, url, tenant)
+    if url:
+        return named
+    named.client.close()
+    seller = open_connection(data_dir, url, ALL_TENANTS)
+    return Connection(seller.client, named.tenant)
 
 
 def _find(connection: Connection, invoice_id: str) -> Invoice:

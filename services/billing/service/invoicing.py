@@ -37,6 +37,7 @@ from services.billing.service.provider.queue import queue_close
 from services.billing.store import invoices as rows
 from services.billing.store import metering, plans
 from services.billing.store import pending_lines as pending_rows
+from services.billing.store.invoice_events import list_events
 from services.kernel import audit
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
@@ -281,7 +282,7 @@ class Invoices:
         """Returns a page of what happened to an invoice. Raises InvoiceNotFound."""
         async with self._database.read(page.tenant_id) as tx:
             await self._load(tx, page.tenant_id, invoice_id)
-            return await rows.list_events(tx, page, self._tokens, invoice_id=invoice_id)
+            return await list_events(tx, page, self._tokens, invoice_id=invoice_id)
 
     async def stream_lines(
         self, tenant_id: str, invoice_id: str

@@ -26,6 +26,7 @@ from services.billing.store import invoices as rows
 from services.billing.store import metering
 from services.billing.store import pending_lines as pending_rows
 from services.billing.store import subscriptions as subscription_rows
+from services.billing.store.invoice_events import add_events
 from services.kernel.clock import Clock
 from services.kernel.database import Transaction
 from services.kernel.ids import new_id
@@ -136,7 +137,7 @@ class Issuing:
         is_internal = invoice.kind is InvoiceKind.CHARGEBACK
         if invoice.state is not InvoiceState.RATED:
             require_move(invoice.state, InvoiceState.RATED, blocked_from=invoice.blocked_from)
-            await rows.add_events(tx, invoice.tenant_id, invoice.invoice_id, [_rated(invoice, now)])
+            await add_events(tx, invoice.tenant_id, invoice.invoice_id, [_rated(invoice, now)])
         series = CHARGEBACK_SERIES if is_internal else SERIES
         taken = await rows.next_number(tx, invoice.tenant_id, series)
         number = number_of(series, invoice.tenant_id, taken)

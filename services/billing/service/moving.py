@@ -18,6 +18,7 @@ from services.billing.domain.journal import BillingFact, FactKind
 from services.billing.errors import InvoiceNotFound
 from services.billing.service.journal import Journal
 from services.billing.store import invoices as rows
+from services.billing.store.invoice_events import add_events
 from services.kernel.database import Transaction
 from services.kernel.ids import new_id
 from services.kernel.money import EXACT
@@ -54,7 +55,7 @@ async def add_event(
         occurred_at=now,
         operation_key=operation_key,
     )
-    await rows.add_events(tx, invoice.tenant_id, invoice.invoice_id, [event])
+    await add_events(tx, invoice.tenant_id, invoice.invoice_id, [event])
 
 
 class InvoiceMoves:
@@ -103,7 +104,7 @@ class InvoiceMoves:
             occurred_at=now,
             operation_key=operation_key,
         )
-        await rows.add_events(tx, invoice.tenant_id, invoice.invoice_id, [event])
+        await add_events(tx, invoice.tenant_id, invoice.invoice_id, [event])
         default_title, default_change = _entry(invoice, moved)
         fact = BillingFact(
             kind=FactKind.INVOICE,

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
 
-from services.billing.domain.invoice_record import Invoice, InvoiceEvent, InvoiceLine
+from services.billing.domain.invoice_record import Invoice, InvoiceLine
 from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
 from services.billing.domain.metering import Metered
 from services.billing.store import invoice_rows as rows
@@ -22,7 +22,6 @@ from services.kernel.period import Period
 
 table = tables.invoice
 line_table = tables.invoice_line
-event_table = tables.invoice_event
 
 _USAGE_COLUMNS = (
     *("tenant_id", "invoice_id", "line_id", "dimension_id"),
@@ -71,17 +70,6 @@ _LINES = Listing(
     default_order="position",
     tie_break="position",
 )
-_EVENTS = Listing(
-    filters={
-        "kind": FilterField(FieldType.STRING, event_table.c.kind),
-        "event_time": FilterField(FieldType.TIMESTAMP, event_table.c.occurred_at),
-        "actor": FilterField(FieldType.STRING, event_table.c.actor),
-    },
-    orders={"event_time": event_table.c.occurred_at, "event_id": event_table.c.event_id},
-    default_order="event_time",
-    tie_break="event_id",
-)
-
 _NEXT_NUMBER = """
 INSERT INTO billing.number_series AS known (tenant_id, series, last_number) VALUES ($1, $2, 1)
 ON CONFLICT (tenant_id, series) DO UPDATE SET last_number = known.last_number + 1
@@ -302,29 +290,6 @@ async def usage_billed_at(
         table.c.period_end_at >= period.end,
     )
     return await tx.scalar(statement)
-
-
-async def add_events(
-    tx: Transaction, tenant_id: str, invoice_id: str, events: Sequence[InvoiceEvent]
-) -> None:
-    """Adds to what happened to an invoice."""
-    await insert_many(
-        tx,
-        event_table,
-        rows.EVENT_COLUMNS,
-        [rows.event_row(tenant_id, invoice_id, event) for event in events],
-    )
-
-
-async def list_events(
-    tx: Transaction, page: PageRequest, tokens: PageTokens, *, invoice_id: str
-) -> Page[InvoiceEvent]:
-    """Returns a page of what happened to an invoice."""
-    statement = select(event_table).where(
-        event_table.c.tenant_id == page.tenant_id, event_table.c.invoice_id == invoice_id
-    )
-    found = await _EVENTS.page(tx, statement, page, tokens)
-    return Page([rows.event_of(row) for row in found.items], found.next_page_token)
 
 
 async def next_number(tx: Transaction, tenant_id: str, series: str) -> int:

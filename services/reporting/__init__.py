@@ -1,5 +1,5 @@
-"""Reporting: owns forecasts that were made, and judges them by what came.
+"""Reporting: owns forecasts that were made, and anomalies with what people say about them.
 
-Publishes: nothing that others consume. Calls: usage for cost and quantity, budget for limits
-where it is configured.
+Publishes: the anomaly feed. Calls: usage for cost and quantity, whose cost feed it follows; budget
+for limits, where it is configured.
 """

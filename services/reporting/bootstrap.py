@@ -21,11 +21,16 @@ from services.kernel.database import Database
 from services.kernel.pagination import PageTokens
 from services.kernel.server import Register
 from services.kernel.workers import Worker
+from services.reporting.api.anomalies import AnomalyServicer
 from services.reporting.api.forecasts import ForecastServicer
+from services.reporting.convert.cost_feed import StubCostFeed
 from services.reporting.convert.peers import StubBudgetReader, StubUsageReader
+from services.reporting.service.anomalies import Anomalies
+from services.reporting.service.detecting import Detection
 from services.reporting.service.forecasting import Forecasts
 from services.reporting.service.judging import Judgements
 from services.reporting.settings import ReportingSettings
+from services.reporting.store.anomalies import AnomalyFeed
 from services.reporting.worker import workers
 
 SERVICE = "reporting"
@@ -38,6 +43,7 @@ class ReportingService:
     servicers: Sequence[Register]
     workers: Sequence[Worker]
     forecasts: Forecasts
+    detection: Detection
 
 
 def build(
@@ -59,18 +65,29 @@ def build(
     servicer = ForecastServicer(
         forecasts=forecasts, judgements=Judgements(database, reader, clock=clock)
     )
+    feed = AnomalyFeed(database)
+    detection = Detection(database, reader, feed, clock=clock)
+    anomalies = AnomalyServicer(
+        anomalies=Anomalies(database, reader, feed, tokens=tokens, clock=clock)
+    )
     audit = AuditServicer(log=AuditLog(database, tokens=tokens))
     return ReportingService(
         servicers=[
             partial(reporting_service_pb2_grpc.add_ForecastServiceServicer_to_server, servicer),
+            partial(reporting_service_pb2_grpc.add_AnomalyServiceServicer_to_server, anomalies),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
         ],
         workers=workers(
             database,
             forecasts=forecasts,
             forecast_retention=timedelta(days=settings.forecast_retention_days),
+            detection=detection,
+            pages=StubCostFeed(usage).pages,
+            feed=feed,
+            feed_retention=timedelta(days=settings.feed_retention_days),
         ),
         forecasts=forecasts,
+        detection=detection,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.kernel.errors import FailedPrecondition, InvalidArgument
+from services.kernel.errors import FailedPrecondition, InvalidArgument, NotFound, OutOfRange
 
 
 class NoHistory(FailedPrecondition):
@@ -45,3 +45,15 @@ class InvalidForecastInstant(InvalidArgument):
     """A time is RFC 3339 such as 2026-03-01T00:00:00Z, or a date such as 2026-03-01."""
 
     reason = "INVALID_FORECAST_INSTANT"
+
+
+class AnomalyNotFound(NotFound):
+    """There is no such anomaly; list them to find its id."""
+
+    reason = "ANOMALY_NOT_FOUND"
+
+
+class CostHistoryExpired(OutOfRange):
+    """Cost changes after this service's position are no longer kept; start its schema anew."""
+
+    reason = "COST_HISTORY_EXPIRED"

@@ -12,3 +12,5 @@ class ReportingSettings(ServiceSettings):
 
     # How long forecasts are kept to be compared with what came: three years.
     forecast_retention_days: PositiveInt = 1_095
+    # How long watchers of anomalies may lag behind before they must start from the list.
+    feed_retention_days: PositiveInt = 35

@@ -6,28 +6,45 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from services.kernel.database import Database
+from services.kernel.feed_consumer import FeedConsumer
 from services.kernel.idempotency import trim_answers
 from services.kernel.job_worker import JobWorker
 from services.kernel.jobs import Job
-from services.kernel.workers import Worker
+from services.kernel.workers import Loop, Worker
+from services.reporting.service.detecting import Detection, Pages
 from services.reporting.service.forecasting import Forecasts
+from services.reporting.store.anomalies import AnomalyFeed
 
 SERVICE = "reporting"
 FORECAST_JOB = "forecast"
 TRIM_JOB = "trim"
+JUDGE_JOB = "judge"
+COST_CONSUMER = "costs"
 
 
 def workers(
-    database: Database, *, forecasts: Forecasts, forecast_retention: timedelta
+    database: Database,
+    *,
+    forecasts: Forecasts,
+    forecast_retention: timedelta,
+    detection: Detection,
+    pages: Pages,
+    feed: AnomalyFeed,
+    feed_retention: timedelta,
 ) -> Sequence[Worker]:
-    """Returns what runs beside the calls: the daily forecasts, and forgetting."""
+    """Returns what runs beside the calls: the cost feed, verdicts, daily forecasts, forgetting."""
 
     async def repeat(_: Job) -> None:
         await forecasts.repeat_all()
 
     async def trim(_: Job) -> None:
         await forecasts.trim(kept=forecast_retention)
+        await detection.trim()
+        await feed.trim(older_than=feed_retention)
         await trim_answers(database)
+
+    async def judge(_: Job) -> None:
+        await detection.judge_all()
 
     jobs = JobWorker(database, service=SERVICE)
     jobs.handle(FORECAST_JOB, repeat, concurrency=1)
@@ -35,4 +52,7 @@ def workers(
     # A quiet hour; the forecast of a day is kept once, however often it is made.
     jobs.every("20 1 * * *", FORECAST_JOB)
     jobs.every("50 * * * *", TRIM_JOB)
-    return [jobs]
+    jobs.handle(JUDGE_JOB, judge, concurrency=1)
+    jobs.every("* * * * *", JUDGE_JOB)
+    consumer = FeedConsumer(database, name=COST_CONSUMER, apply=detection.apply)
+    return [Loop("cost feed", lambda: consumer.run(pages)), jobs]

@@ -20,6 +20,7 @@ from finops.budget.v1.spend_model_pb2 import (
 )
 from finops.common.v1.money_pb2 import Money
 
+from cli.budget_options import money_of
 from cli.connection import open_connection
 from cli.errors import UsageError
 from cli.options import DEFAULT_DATA_DIR, DataDir, OutputFormat, Tenant, Url
@@ -37,7 +38,7 @@ def authorize(
     *,
     resource_type: Annotated[str, typer.Option("--resource-type", help="Kind of resource.")],
     amount: Annotated[
-        str, typer.Option("--amount", help="To hold, as 1.50:USD. Default: estimated.")
+        str, typer.Option("--amount", help="To hold, as 1.50 or '1.50 EUR'. Default: estimated.")
     ] = "",
     usage: Annotated[
         list[str] | None, typer.Option("--usage", help="Expected, as METER=QUANTITY; repeat it.")
@@ -67,7 +68,7 @@ def authorize(
     with open_connection(data_dir, url, tenant) as connection:
         request = AuthorizeSpendRequest(
             tenant_id=connection.tenant,
-            amount=_money(amount) if amount else None,
+            amount=money_of(amount) if amount else None,
             usage=_pairs(usage, "--usage"),
             usage_max=_pairs(usage_max, "--usage-max"),
             validate_only=dry_run,
@@ -84,7 +85,7 @@ def authorize(
 @app.command()
 def settle(
     authorization_id: Authorization,
-    cost: Annotated[str, typer.Argument(help="What the work really cost, as 0.42:USD.")],
+    cost: Annotated[str, typer.Argument(help="What the work really cost, as 0.42 or '0.42 EUR'.")],
     *,
     usage_event_id: Annotated[
         str, typer.Option("--usage-event-id", help="Usage event that reports the same work.")
@@ -100,7 +101,7 @@ def settle(
             SettleSpendRequest(
                 tenant_id=connection.tenant,
                 authorization_id=authorization_id,
-                cost=_money(cost),
+                cost=money_of(cost),
                 usage_event_id=usage_event_id,
             )
         )
@@ -179,13 +180,6 @@ def show(one: SpendAuthorization, output: Output) -> None:
 
 def _text(money: Money) -> str:
     return f"{money.amount} {money.currency_code}"
-
-
-def _money(text: str) -> Money:
-    amount, separator, code = text.partition(":")
-    if not separator:
-        raise UsageError(f"{text!r} is no money; write AMOUNT:CURRENCY, for example 1.50:USD")
-    return Money(currency_code=code, amount=amount)
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,14 +12,29 @@ from typing import Any
 import grpc
 import pytest
 from finops.budget.v1 import budget_model_pb2 as model
-from finops.budget.v1 import budget_service_pb2, spend_messages_pb2, spend_model_pb2
+from finops.budget.v1 import (
+    budget_service_pb2,
+    budget_service_pb2_grpc,
+    spend_messages_pb2,
+    spend_model_pb2,
+)
 from finops.common.v1.money_pb2 import Money
 from finops.usage.v1 import pricing_model_pb2, pricing_service_pb2, pricing_service_pb2_grpc
 
+from services.budget import bootstrap
+from services.budget.settings import BudgetSettings
 from services.kernel.clock import ManualClock
 from services.kernel.ids import new_id
 from tests.budget.conftest import Caller, RunningUsage
-from tests.support.server import refused
+from tests.support.database import ServiceDatabase
+from tests.support.server import (
+    JWT_SECRET,
+    SERVICE_SECRET,
+    LocalServer,
+    refused,
+    service_token_of,
+    serving,
+)
 
 
 async def make_budget(
@@ -363,3 +379,42 @@ async def test_a_budget_in_another_currency_is_asked_at_the_days_rate(
     await settle(caller, held.authorization_id, "10.3")
     trial = await authorize(caller, "0", validate_only=True)
     assert trial.decision.checks[0].spent.amount == check.asked.amount
+
+
+async def test_two_replicas_never_spend_more_than_the_budget(
+    caller: Caller,
+    server: LocalServer,
+    budget_service: ServiceDatabase,
+    usage_server: RunningUsage,
+    clock: ManualClock,
+) -> None:
+    await make_budget(caller)
+    draw = random.Random(3)
+    usage = usage_server.server.channel_with(service_token_of("budget", tenant=""))
+    secrets: dict[str, Any] = {
+        "jwt_secret": JWT_SECRET,
+        "service_token_secret": SERVICE_SECRET,
+    }
+    settings = BudgetSettings(**secrets)
+    database = budget_service.connect()
+    built = bootstrap.build(database, usage, settings, clock=clock)
+
+    async def client(replica: Caller) -> Decimal:
+        admitted = Decimal(0)
+        for _ in range(8):
+            amount = Decimal(draw.randrange(1, 5_000_000)).scaleb(-6)
+            if await admitted_or_none(replica, amount) is not None:
+                admitted += amount
+        return admitted
+
+    async with serving(*built.servicers, database=database) as second:
+        channel = second.channel("org_admin", tenant=caller.tenant_id)
+        other = replace(caller, budgets=budget_service_pb2_grpc.BudgetServiceStub(channel))
+        clients = [client(replica) for replica in (caller, other) for _ in range(16)]
+        admitted = sum(await asyncio.gather(*clients), Decimal(0))
+    await database.close()
+
+    trial = await authorize(caller, "0", validate_only=True)
+    assert Decimal(trial.decision.checks[0].held.amount) == admitted
+    assert 95 < admitted <= 100
+    assert server.target != second.target

@@ -153,15 +153,15 @@ async def test_the_command_line_authorizes_settles_releases_and_explains(
 
     def run() -> None:
         here = {"data_dir": Path(), "form": Format.TABLE}
-        cli.spend.authorize(resource_type="llm", amount="1.50:USD", **here)  # type: ignore[arg-type]
-        cli.spend.authorize(resource_type="llm", amount="2:USD", **here)  # type: ignore[arg-type]
+        cli.spend.authorize(resource_type="llm", amount="1.50", **here)  # type: ignore[arg-type]
+        cli.spend.authorize(resource_type="llm", amount="2 USD", **here)  # type: ignore[arg-type]
 
     await asyncio.to_thread(run)
     lines = capsys.readouterr().out.splitlines()
     first, second = (line.partition(":")[0] for line in lines if line.endswith("held, allowed"))
 
     def finish() -> None:
-        cli.spend.settle(first, "1.75:USD")
+        cli.spend.settle(first, "1.75 usd")
         cli.spend.release(second, reason="cancelled")
         cli.spend.explain(first)
 

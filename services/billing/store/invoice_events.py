@@ -21,9 +21,9 @@ _EVENTS = Listing(
         "event_time": FilterField(FieldType.TIMESTAMP, event_table.c.occurred_at),
         "actor": FilterField(FieldType.STRING, event_table.c.actor),
     },
-    orders={"event_time": event_table.c.occurred_at, "event_id": event_table.c.event_id},
+    orders={"event_time": event_table.c.occurred_at, "sequence": event_table.c.sequence},
     default_order="event_time",
-    tie_break="event_id",
+    tie_break="sequence",
 )
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CHAR, BigInteger, Boolean, Column, Date, Integer, Numeric, Table, Text
+from sqlalchemy import (
+    CHAR,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    Identity,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.billing.tables.base import INSTANT, MONEY, metadata
@@ -140,6 +151,7 @@ invoice_event = Table(
     Column("tenant_id", Text, primary_key=True),
     Column("invoice_id", Text, primary_key=True),
     Column("event_id", Text, primary_key=True),
+    Column("sequence", BigInteger, Identity(always=True), nullable=False),
     Column("kind", Text, nullable=False),
     Column("from_state", Text, nullable=False),
     Column("to_state", Text, nullable=False),

@@ -220,6 +220,8 @@ CREATE TABLE billing.invoice_event (
     tenant_id text NOT NULL,
     invoice_id text NOT NULL,
     event_id text NOT NULL,
+    -- Events of one instant come in the order they were added.
+    sequence bigint GENERATED ALWAYS AS IDENTITY,
     kind text NOT NULL,
     from_state text NOT NULL,
     to_state text NOT NULL,

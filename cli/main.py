@@ -34,6 +34,7 @@ COMMANDS = {
     "prices": "cli.prices",
     "budgets": "cli.budgets",
     "spend": "cli.spend",
+    "alerts": "cli.alerts",
     "invoices": "cli.invoices",
     "billing": "cli.billing",
     "forecast": "cli.forecast",

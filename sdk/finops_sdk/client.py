@@ -30,7 +30,11 @@ from finops.billing.v1.invoice_service_pb2_grpc import InvoiceServiceStub
 from finops.billing.v1.pricing_plan_service_pb2_grpc import PricingPlanServiceStub
 from finops.billing.v1.run_service_pb2_grpc import RunServiceStub
 from finops.billing.v1.subscription_service_pb2_grpc import SubscriptionServiceStub
+from finops.budget.v1.alert_policy_service_pb2_grpc import AlertPolicyServiceStub
+from finops.budget.v1.alert_service_pb2_grpc import AlertServiceStub
 from finops.budget.v1.budget_service_pb2_grpc import BudgetServiceStub
+from finops.budget.v1.channel_service_pb2_grpc import ChannelServiceStub
+from finops.budget.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from finops.budget.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from finops.budget.v1.spend_model_pb2 import SpendSubject
 from finops.common.v1.money_pb2 import Money
@@ -109,6 +113,10 @@ class AsyncClient:
         self.api_keys = ApiKeyServiceStub(opened)
         self.audit = AuditServiceStub(opened)
         self.budgets = BudgetServiceStub(opened)
+        self.alerts = AlertServiceStub(opened)
+        self.alert_policies = AlertPolicyServiceStub(opened)
+        self.channels = ChannelServiceStub(opened)
+        self.deliveries = DeliveryServiceStub(opened)
         self.ledger = LedgerServiceStub(opened)
         self.accounts = AccountServiceStub(opened)
         self.billing = BillingServiceStub(opened)
@@ -198,6 +206,10 @@ class Client:
         self.api_keys = ApiKeyServiceStub(opened)
         self.audit = AuditServiceStub(opened)
         self.budgets = BudgetServiceStub(opened)
+        self.alerts = AlertServiceStub(opened)
+        self.alert_policies = AlertPolicyServiceStub(opened)
+        self.channels = ChannelServiceStub(opened)
+        self.deliveries = DeliveryServiceStub(opened)
         self.ledger = LedgerServiceStub(opened)
         self.accounts = AccountServiceStub(opened)
         self.billing = BillingServiceStub(opened)

@@ -144,30 +144,7 @@ def build(
         forecasts=forecasts,
         workers=[
             *telling.work.loops(),
-            *event_workers(
-                database,
-                telling=EventTelling(alerts.notifier, base.feed, clock=clock),
-                costs=StubCostFeed(usage),
-            ),
-            *ledger_workers(
-                database,
-                costs=CostLedger(
-                    base.indexes,
-                    base.directories,
-                    base.movements,
-                    rates=base.rates,
-                    clock=clock,
-                ),
-                pages=StubCostFeed(usage).pages,
-                spending=base.spending,
-                claims=Claims(
-                    database,
-                    StubUsageEvents(usage, clock=clock),
-                    base.indexes,
-                    base.movements,
-                    clock=clock,
-                ),
-            ),
+            *feed_workers(base, alerts, usage),
             *workers(
                 database,
                 turns=PeriodTurns(database, base.periods, clock=clock),
@@ -180,6 +157,33 @@ def build(
             ),
         ],
     )
+
+
+def feed_workers(base: Foundation, alerts: AlertBase, usage: grpc.aio.Channel) -> Sequence[Worker]:
+    """Makes what follows feeds: the ledger of costs, and the events that are sent out."""
+    database, clock = base.database, base.clock
+    return [
+        *event_workers(
+            database,
+            telling=EventTelling(alerts.notifier, base.feed, clock=clock),
+            costs=StubCostFeed(usage),
+        ),
+        *ledger_workers(
+            database,
+            costs=CostLedger(
+                base.indexes, base.directories, base.movements, rates=base.rates, clock=clock
+            ),
+            pages=StubCostFeed(usage).pages,
+            spending=base.spending,
+            claims=Claims(
+                database,
+                StubUsageEvents(usage, clock=clock),
+                base.indexes,
+                base.movements,
+                clock=clock,
+            ),
+        ),
+    ]
 
 
 def foundation_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.budget.domain.alert import (
     SYSTEM,
@@ -57,13 +57,14 @@ class AlertLife:
                     tenant_id=each.tenant_id,
                     cause=each.cause,
                     state=AlertState.OPEN,
-                    fired_at=at,
+                    # A microsecond apart, so that the order in which they fired can be listed.
+                    fired_at=at + timedelta(microseconds=place),
                     escalation_policy_id=each.escalation_policy_id,
                 ),
                 each.channel_ids,
                 each.recipients,
             )
-            for each in fired
+            for place, each in enumerate(fired)
         ]
         await store.insert_alerts(tx, stored)
         self._announce(tx, {each.tenant_id for each in fired})

@@ -120,7 +120,7 @@ async def test_a_channel_that_could_never_send_is_refused(
         ),
         (
             ChannelKind.TEAMS,
-            "https://prod-15.uksouth.logic.azure.com/workflows/3X5/triggers/manual/paths/invoke?sig=X",
+            "https://prod-1.uk.logic.azure.com/workflows/3X5/triggers/manual/paths/invoke?sig=X",
             "NotifyWorkflows",
         ),
         (ChannelKind.PAGERDUTY, "a" * 32, "NotifyPagerDuty"),

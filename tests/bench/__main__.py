@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterator
 from tests.bench.billing import bench_billing
 from tests.bench.engines import bench_engines
 from tests.bench.figures import Figure
+from tests.bench.imports import bench_imports
 from tests.bench.ingest import bench_ingest
+from tests.bench.queries import bench_queries
 from tests.bench.recommend import bench_recommend
+from tests.bench.rest import bench_rest
 from tests.bench.stack import BenchStack, running_stack
+from tests.bench.unary import bench_unary
 
 BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
     bench_ingest: (
@@ -27,6 +31,10 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
         "invoice_10k_lines_seconds",
         "invoice_pdf_seconds",
     ),
+    bench_rest: ("rest_events_per_second",),
+    bench_unary: ("record_unary_p99_ms",),
+    bench_queries: ("query_costs_p95_ms", "query_costs_cached_p95_ms"),
+    bench_imports: ("import_rows_per_second",),
 }
 
 

@@ -17,7 +17,7 @@ from cli.stack.keys import load_or_make_keys
 from cli.stack.state import StackState, read_state
 from cli.tokens import sign_token
 from services.kernel.clock import SystemClock
-from services.kernel.migrate import service_role, service_url
+from services.kernel.migrate import service_role, service_url, worker_role
 
 FINOPS = Path(sys.executable).with_name("finops")
 
@@ -49,6 +49,12 @@ class BenchStack:
         """The database as the usage service's own role."""
         secret = load_or_make_keys(self.data_dir).role_secret
         return service_url(self.state.database_url, service_role("usage"), secret)
+
+    @property
+    def usage_worker_url(self) -> str:
+        """The database as the role of the usage service's workers."""
+        secret = load_or_make_keys(self.data_dir).role_secret
+        return service_url(self.state.database_url, worker_role("usage"), secret)
 
     def token(self, tenant: str) -> str:
         """Returns a token of an organisation's admin."""

@@ -134,7 +134,7 @@ class Batch:
 
 def _components_text(event: UsageEvent, resolution: Resolution) -> str:
     if resolution.plan is None:  # an event that brings its cost may name any meters
-        return components_format([meter for meter, _ in event.components]) % tuple(
+        return components_format(tuple([meter for meter, _ in event.components])) % tuple(
             [quantity for _, quantity in event.components]
         )
     return resolution.components_format % tuple([quantity for _, quantity in event.components])

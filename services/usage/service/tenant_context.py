@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.kernel.database import Database
@@ -25,6 +26,7 @@ from services.usage.tables import GLOBAL_TENANT
 
 SETTINGS_SECONDS = 2.0  # a change of price or zone reaches every replica within this time
 TENANTS_MAX = 2_000  # tenants kept; the least recently used goes first
+FORMATS_KEPT = 4_096  # combinations of meters; a kind of work has one
 RESOLUTIONS_MAX = 100_000  # over all tenants, about 60 MB
 
 
@@ -57,6 +59,7 @@ class TenantContext:
         self.hours = HourClock(self.tz)
         self.resolutions: dict[Attributes, list[Resolution]] = {}
         self.rate_plan_ids: dict[str, int] = {}
+        self._plans: dict[tuple[str | tuple[str, ...], ...], list[RatePlan]] = {}
         self.checked_at = time.monotonic()
 
     def find(self, event: UsageEvent) -> Resolution | None:
@@ -72,6 +75,27 @@ class TenantContext:
             if item.valid_from <= start_at < item.valid_until and item.meters == meters:
                 return item
         return None
+
+    def plan(self, attributes: Attributes, meters: tuple[str, ...], at: datetime) -> RatePlan:
+        """Returns the prices of some meters, one object for all attributes that prices see alike.
+
+        At most RESOLUTIONS_MAX are kept.
+        """
+        key = (
+            *(attributes.resource_type, attributes.provider, attributes.service),
+            *(attributes.region, attributes.resource_id, attributes.currency_code, meters),
+        )
+        known = self._plans.setdefault(key, [])
+        found = next((plan for plan in known if _covers(plan, at)), None)
+        if found is None:
+            found = self.index.plan(attributes, meters, at)
+            known.append(found)
+        return found
+
+    def clear(self) -> None:
+        """Forgets what was resolved, to make room."""
+        self.resolutions.clear()
+        self._plans.clear()
 
 
 def meters_of(event: UsageEvent) -> tuple[str, ...]:
@@ -185,7 +209,7 @@ class TenantContexts:
     async def _intern(self, context: TenantContext, events: Sequence[UsageEvent]) -> None:
         if self._resolutions > RESOLUTIONS_MAX:
             for kept in self._contexts.values():
-                kept.resolutions.clear()
+                kept.clear()
             self._resolutions = 0
         wanted = plan_all(context, events)
         dimensions = list(dict.fromkeys(item.stored for item in wanted))
@@ -234,7 +258,7 @@ def plan_all(context: TenantContext, events: Sequence[UsageEvent]) -> list[_Want
             continue
         plan = None
         if meters is not None:
-            plan = context.index.plan(event.attributes, meters, event.start_at)
+            plan = context.plan(event.attributes, meters, event.start_at)
         currency_code = (plan.currency_code if plan else "") or context.settings.currency_code
         stored = event.attributes
         if not stored.currency_code:
@@ -244,7 +268,8 @@ def plan_all(context: TenantContext, events: Sequence[UsageEvent]) -> list[_Want
     return [item for known in wanted.values() for item in known]
 
 
-def components_format(meters: Sequence[str]) -> str:
+@lru_cache(maxsize=FORMATS_KEPT)
+def components_format(meters: tuple[str, ...]) -> str:
     """Returns the JSON of an event's components with `%s` for each quantity.
 
     Filled in it costs a fifth of encoding the same, once an event.

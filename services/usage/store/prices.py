@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from sqlalchemy import RowMapping, select
@@ -17,6 +19,8 @@ from services.usage.domain.stateful_meter import MeterMonth
 from services.usage.tables import GLOBAL_TENANT
 from services.usage.tables import peak_schedule as schedule_table
 from services.usage.tables import price as price_table
+
+TIERS_KEPT = 4_096
 
 # Locked in one order, so that two batches over the same prices cannot deadlock.
 _LOCK_TOTALS = """
@@ -62,24 +66,24 @@ def price_of(row: RowMapping) -> Price:
     """Builds the domain's price from a row."""
     return Price(
         price_id=row["price_id"],
-        price_book_id=row["price_book_id"],
+        price_book_id=intern(row["price_book_id"]),
         tenant_id="" if row["tenant_id"] == GLOBAL_TENANT else row["tenant_id"],
-        resource_type=row["resource_type"],
-        meter=row["meter"],
-        provider=row["provider"],
-        service=row["service"],
-        region=row["region"],
-        resource_id=row["resource_id"],
-        currency_code=row["currency_code"],
+        resource_type=intern(row["resource_type"]),
+        meter=intern(row["meter"]),
+        provider=intern(row["provider"]),
+        service=intern(row["service"]),
+        region=intern(row["region"]),
+        resource_id=intern(row["resource_id"]),
+        currency_code=intern(row["currency_code"]),
         model=PricingModel[row["model"]],
         tiers=tuple(_tier_of(tier) for tier in row["tiers"]),
-        per=Decimal(format_decimal(row["per_quantity"])),
+        per=_decimal(format_decimal(row["per_quantity"])),
         effective_start_at=row["effective_start_at"],
         effective_end_at=row["effective_end_at"],
         peak_schedule_id=row["peak_schedule_id"],
         charge_on=ChargeOn[row["charge_on"]],
         threshold_meters=tuple(row["threshold_meters"]),
-        time_zone=row["time_zone"],
+        time_zone=intern(row["time_zone"]),
         recorded_at=row["recorded_at"],
         superseded_at=row["superseded_at"],
     )
@@ -113,12 +117,20 @@ def price_row(price: Price) -> dict[str, Any]:
 
 
 def _tier_of(tier: Mapping[str, str | None]) -> Tier:
-    up_to = tier["up_to"]
+    return _tier(tier["up_to"], str(tier["unit_price"]), str(tier["flat_fee"]))
+
+
+# Thousands of prices share a few hundred tiers.
+@lru_cache(maxsize=TIERS_KEPT)
+def _tier(up_to: str | None, unit_price: str, flat_fee: str) -> Tier:
     return Tier(
         up_to=None if up_to is None else Decimal(up_to),
-        unit_price=Decimal(str(tier["unit_price"])),
-        flat_fee=Decimal(str(tier["flat_fee"])),
+        unit_price=Decimal(unit_price),
+        flat_fee=Decimal(flat_fee),
     )
+
+
+_decimal = lru_cache(maxsize=TIERS_KEPT)(Decimal)
 
 
 def _tier_row(tier: Tier) -> dict[str, str | None]:

@@ -69,15 +69,20 @@ class StubUsageReader:
         *,
         resource_types: Collection[str],
         providers: Collection[str],
+        resource_ids: Collection[str],
         week: datetime,
         tz: ZoneInfo,
     ) -> Tariffs:
-        """Returns the prices of some types and providers, with their peak schedules."""
+        """Returns the prices of some types, providers and resources, with their peak schedules.
+
+        A public price book has thousands of models: those in use are asked for, where it is enough.
+        """
         text = " AND ".join(
             part
             for part in (
                 _any_of("resource_type", resource_types),
                 _any_of("provider", {"", *providers}),
+                _any_of("resource_id", {"", *resource_ids} if resource_ids else ()),
             )
             if part
         )

@@ -162,6 +162,7 @@ class Measuring:
             known.tenant_id,
             resource_types={scope.resource_type},
             providers={scope.provider},
+            resource_ids=scope.resource_ids,
             week=whole.end,
             tz=profile.tz,
         )

@@ -144,7 +144,9 @@ class SavingQueries:
                 chosen = await rows.matching(tx, tenant_id, text, now=now, limit=SIMULATED_MAX)
                 chosen = [one for one in chosen if one.state in OPEN]
         statistics = await self._loader.load(
-            tenant_id, Period(now - timedelta(days=BASELINE_DAYS), now)
+            tenant_id,
+            Period(now - timedelta(days=BASELINE_DAYS), now),
+            has_alternatives=bool(what_ifs),
         )
         day = (whole_days(now, now).end - timedelta(days=1)).date()
         monthly: dict[int, Decimal] = {}

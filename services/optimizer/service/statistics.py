@@ -8,6 +8,7 @@ from services.kernel.database import Database
 from services.kernel.filter import evaluate, parse_filter
 from services.kernel.period import Period
 from services.optimizer.domain.statistics import Statistics, UsageSeries, whole_days
+from services.optimizer.domain.substitution import COMPLEXITY_TAG
 from services.optimizer.service.tenants import TenantProfiles
 from services.optimizer.service.usage import UsageReader
 from services.optimizer.store import catalogues, statistics
@@ -22,10 +23,14 @@ class StatisticsLoader:
         self._usage = usage
         self._profiles = profiles
 
-    async def load(self, tenant_id: str, period: Period, text: str = "") -> Statistics:
+    async def load(
+        self, tenant_id: str, period: Period, text: str = "", *, has_alternatives: bool = False
+    ) -> Statistics:
         """Returns the statistics of whole UTC days around a period.
 
-        text: AIP-160 over the attributes of usage. Raises InvalidFilter and its kinds.
+        text: AIP-160 over the attributes of usage. has_alternatives: with the prices of models that
+        are not in use, which are also read where simple work might move to one.
+        Raises InvalidFilter and its kinds.
         """
         profile = await self._profiles.get(tenant_id)
         days = whole_days(period.start, period.end)
@@ -47,10 +52,12 @@ class StatisticsLoader:
         )
         if not series:
             return found
+        is_whole = has_alternatives or any(one.subject.tag(COMPLEXITY_TAG) for one in series)
         prices = await self._usage.tariffs(
             tenant_id,
             resource_types={one.subject.resource_type for one in series},
             providers={one.subject.provider for one in series},
+            resource_ids=set() if is_whole else {one.subject.resource_id for one in series},
             week=days.end,
             tz=profile.tz,
         )

@@ -31,10 +31,14 @@ class UsageReader(Protocol):
         *,
         resource_types: Collection[str],
         providers: Collection[str],
+        resource_ids: Collection[str],
         week: datetime,
         tz: ZoneInfo,
     ) -> Tariffs:
-        """Returns prices for some types and providers. week: schedules are told by its hours."""
+        """Returns prices for some types, providers and resources, none of these for all.
+
+        week: schedules are told by its hours.
+        """
 
     def events(self, tenant_id: str, period: Period) -> AsyncIterator[DetailedEvent]:
         """Yields the events of a period that failed, were repeated or carry a sample."""

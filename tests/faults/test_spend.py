@@ -1,0 +1,190 @@
+"""Budgets hold while a replica is killed, PostgreSQL restarts and Redis is dead."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from finops.budget.v1 import budget_model_pb2, budget_service_pb2, spend_messages_pb2
+from finops.budget.v1.ledger_service_pb2 import ListBudgetPeriodsRequest
+from finops.budget.v1.spend_model_pb2 import SpendSubject
+from finops.common.v1.money_pb2 import Money
+from finops_sdk import ApiError, AsyncClient
+from finops_sdk.channel import Retry
+
+from cli.connection import local_targets, local_token
+from cli.stack.postgres import EmbeddedPostgres
+from cli.stack.redis import EmbeddedRedis
+from services.kernel.ids import new_id
+from tests.faults.load import PATIENCE_SECONDS
+from tests.support.stack import RunningStack
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.fault
+
+CLIENTS = 8
+LIMIT = Decimal(100)
+HOLD = timedelta(seconds=2)
+_RETRY = Retry(attempts=1_000, pause_seconds_max=0.5)
+
+
+class Spenders:
+    """Clients that authorize, then settle, release, forget or settle late, and try again."""
+
+    def __init__(self, client: AsyncClient, budget_id: str) -> None:
+        self.client = client
+        self.budget_id = budget_id
+        self.settled: dict[str, Decimal] = {}
+        self.calls = 0
+        self.refusals = 0
+        self._stopped = asyncio.Event()
+
+    async def spend(self, number: int) -> None:
+        draw = random.Random(number)
+        while not self._stopped.is_set():
+            amount = Decimal(draw.randrange(1, 2_000_000)).scaleb(-6)
+            authorization_id = await self._authorized(amount)
+            self.calls += 1
+            if authorization_id is None:
+                await asyncio.sleep(0.05)
+                continue
+            fate = draw.random()
+            if fate < 0.3:
+                await self._released(authorization_id)
+            elif fate < 0.9:
+                late = HOLD.total_seconds() + 1 if fate > 0.85 else 0.0
+                await asyncio.sleep(late)
+                await self._settled(authorization_id, amount / 10)
+
+    async def _authorized(self, amount: Decimal) -> str | None:
+        request = spend_messages_pb2.AuthorizeSpendRequest(
+            subject=SpendSubject(resource_type="llm"),
+            amount=Money(currency_code="USD", amount=f"{amount:f}"),
+            request_id=new_id(),
+        )
+        request.hold_duration.FromTimedelta(HOLD)
+        try:
+            answer = await self.client.budgets.AuthorizeSpend(request)
+        except ApiError as error:
+            if error.reason != "SPEND_LIMIT_REACHED":
+                raise
+            self.refusals += 1
+            return None
+        for check in answer.spend_authorization.decision.checks:
+            taken = [Decimal(money.amount) for money in (check.spent, check.held, check.asked)]
+            assert sum(taken) <= LIMIT
+        return answer.spend_authorization.authorization_id
+
+    async def _settled(self, authorization_id: str, cost: Decimal) -> None:
+        await self.client.budgets.SettleSpend(
+            spend_messages_pb2.SettleSpendRequest(
+                authorization_id=authorization_id,
+                cost=Money(currency_code="USD", amount=f"{cost:f}"),
+                request_id=new_id(),
+            )
+        )
+        self.settled[authorization_id] = cost
+
+    async def _released(self, authorization_id: str) -> None:
+        request = spend_messages_pb2.ReleaseSpendRequest(authorization_id=authorization_id)
+        try:
+            await self.client.budgets.ReleaseSpend(request)
+        except ApiError as error:
+            # What ran out before the release reached it was released by the first attempt.
+            if error.reason != "AUTHORIZATION_NOT_HELD":
+                raise
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+@asynccontextmanager
+async def spenders(stack: RunningStack) -> AsyncIterator[Spenders]:
+    """Runs clients against a budget of 100 USD, and asserts at the end that nothing is lost."""
+    tenant = f"fault-{new_id()}"
+    token = local_token(stack.data_dir, tenant)
+    targets = local_targets(stack.state)
+    async with AsyncClient(targets, token, timeout_seconds=60, retry=_RETRY) as client:
+        made = await client.budgets.CreateBudget(
+            budget_service_pb2.CreateBudgetRequest(
+                budget=budget_model_pb2.Budget(
+                    display_name="Faults",
+                    scope=budget_model_pb2.BudgetScope(),
+                    cadence=budget_model_pb2.BUDGET_CADENCE_YEARLY,
+                    amount=Money(currency_code="USD", amount=str(LIMIT)),
+                    enforcement=budget_model_pb2.BUDGET_ENFORCEMENT_HARD,
+                )
+            )
+        )
+        running = Spenders(client, made.budget.budget_id)
+        tasks = [asyncio.create_task(running.spend(number)) for number in range(CLIENTS)]
+        yield running
+        running.stop()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(*tasks)
+        await assert_nothing_lost(running)
+
+
+async def assert_nothing_lost(running: Spenders) -> None:
+    """Asserts that what was settled is spent, once each, and that every hold ends."""
+    request = ListBudgetPeriodsRequest(budget_id=running.budget_id)
+    expected = sum(running.settled.values(), Decimal(0))
+
+    async def is_settled() -> bool:
+        answer = await running.client.ledger.ListBudgetPeriods(request)
+        return Decimal(answer.periods[0].totals.held.amount) == 0
+
+    await eventually(is_settled, seconds=PATIENCE_SECONDS)
+    answer = await running.client.ledger.ListBudgetPeriods(request)
+    assert Decimal(answer.periods[0].totals.spent.amount) == expected
+
+
+async def progress(running: Spenders, calls: int) -> None:
+    """Waits until so many more authorizations were answered."""
+    goal = running.calls + calls
+
+    async def has_come() -> bool:
+        return running.calls >= goal
+
+    await eventually(has_come, seconds=PATIENCE_SECONDS)
+
+
+async def restarted(name: str, stack: RunningStack) -> None:
+    """Kills a process of the stack and waits until it is started again."""
+    pid_of: Callable[[], int | None] = {
+        "budget": lambda: stack.state.processes["budget"].pid,
+        "postgres": lambda: EmbeddedPostgres(stack.data_dir).pid,
+        "redis": lambda: EmbeddedRedis(stack.data_dir).pid,
+    }[name]
+    pid = pid_of()
+    assert pid is not None
+    # PostgreSQL as `pg_ctl stop -m immediate`: a crash to recover from, and no memory left behind.
+    os.kill(pid, signal.SIGQUIT if name == "postgres" else signal.SIGKILL)
+
+    async def is_started_again() -> bool:
+        return pid_of() not in (None, pid)
+
+    await eventually(is_started_again, seconds=PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("name", ["budget", "postgres", "redis"])
+async def test_a_hard_limit_holds_and_no_settlement_is_lost_while_a_process_dies(
+    stack: RunningStack, name: str, *, is_full: bool
+) -> None:
+    if name == "redis" and not stack.state.redis_url:
+        pytest.skip("there is no Redis to kill: no redis-server and no wheel for this Python")
+
+    async with spenders(stack) as running:
+        for _ in range(10 if is_full else 1):
+            await progress(running, 20)
+            await restarted(name, stack)
+        await progress(running, 20)
+
+    assert running.settled

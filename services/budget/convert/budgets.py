@@ -55,7 +55,7 @@ def to_update(request: messages.UpdateBudgetRequest) -> BudgetUpdate:
         budget_id=message.budget_id,
         etag=message.etag,
         effective_at=to_optional(request, "effective_time"),
-        reason=request.reason,
+        note=request.reason,
         change=lambda terms, now: changed_terms(terms, message, mask, now),
     )
 

@@ -102,7 +102,7 @@ def _from_version(budget: Budget, version: BudgetVersion, now: datetime) -> mode
         effective_start_time=from_instant(version.effective_at),
         effective_end_time=from_optional(min(later, default=None)),
         author=version.author,
-        reason=version.reason,
+        reason=version.note,
         create_time=from_instant(version.created_at),
     )
 

@@ -32,6 +32,7 @@ from services.kernel.period import Period
 
 PAGE: Final = 1000  # the lists' own bound
 DIRECTORY_PAGES_MAX: Final = 1000  # a million members; beyond it something repeats itself
+_FAULTS: Final = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 QUERY_SECONDS: Final = 30.0  # a yearly budget over raw events takes a while on a busy machine
 
 
@@ -164,6 +165,8 @@ def _asking(tenant_id: str) -> Any:
         try:
             yield
         except grpc.aio.AioRpcError as error:
+            if error.code() in _FAULTS:
+                raise  # a fault of usage is not the caller's
             raise UsageRefused(
                 f"The usage service refused: {error.details()}", code=error.code().name
             ) from error

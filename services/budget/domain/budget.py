@@ -41,14 +41,14 @@ class IncreaseState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BudgetVersion:
-    """What the budget is from `effective_at` until the next version's."""
+    """What the budget is from `effective_at` until the next version's. note: why it was made."""
 
     number: int
     terms: BudgetTerms
     effective_at: datetime
     author: str
     created_at: datetime
-    reason: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

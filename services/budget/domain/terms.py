@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from itertools import pairwise
 
 from services.budget.domain.calendar import PeriodRule
 from services.budget.domain.scope import Scope
@@ -123,13 +124,8 @@ class BudgetTerms:
             violations.append(("budget.thresholds", "names one share and basis twice"))
         if len(places) > THRESHOLDS_MAX:
             violations.append(("budget.thresholds", f"has more than {THRESHOLDS_MAX}"))
-        for one, next_one in zip(self.plan, self.plan[1:], strict=False):
-            if (
-                next_one.period_ratio <= one.period_ratio
-                or next_one.amount_ratio < one.amount_ratio
-            ):
-                violations.append(("budget.plan", "points rise in time and never fall in amount"))
-                break
+        if not self._is_plan_rising():
+            violations.append(("budget.plan", "points rise in time and never fall in amount"))
         for name in ("start_at", "end_at"):
             instant = getattr(self, name)
             if instant is not None:
@@ -138,6 +134,12 @@ class BudgetTerms:
             violations.append(("budget.end_time", "must be later than start_time"))
         if violations:
             raise FieldViolations(violations)
+
+    def _is_plan_rising(self) -> bool:
+        return all(
+            one.period_ratio < other.period_ratio and one.amount_ratio <= other.amount_ratio
+            for one, other in pairwise(self.plan)
+        )
 
     @property
     def structure(self) -> tuple[object, ...]:

@@ -48,13 +48,16 @@ class BudgetDraft:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUpdate:
-    """A change to a budget. etag: "" for any. effective_at: None for as soon as it can be."""
+    """A change to a budget. etag: "" for any. effective_at: None for as soon as it can be.
+
+    note: why it is made.
+    """
 
     budget_id: str
     change: Callable[[BudgetTerms, datetime], BudgetTerms]
     etag: str = ""
     effective_at: datetime | None = None
-    reason: str = ""
+    note: str = ""
 
 
 class Budgets:
@@ -274,7 +277,7 @@ def updated(budget: Budget, update: BudgetUpdate, *, author: str, now: datetime)
         effective_at=effective_at,
         author=author,
         created_at=now,
-        reason=update.reason,
+        note=update.note,
     )
     versions = sorted(
         (*budget.versions, version), key=lambda each: (each.effective_at, each.number)

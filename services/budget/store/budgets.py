@@ -67,7 +67,7 @@ async def add_version(tx: Transaction, budget: Budget, version: BudgetVersion) -
             version=version.number,
             effective_at=version.effective_at,
             author=version.author,
-            reason=version.reason,
+            reason=version.note,
             created_at=version.created_at,
             terms=terms_json(version.terms),
         )
@@ -215,7 +215,7 @@ def version_of(row: RowMapping) -> BudgetVersion:
         effective_at=row["effective_at"],
         author=row["author"],
         created_at=row["created_at"],
-        reason=row["reason"],
+        note=row["reason"],
     )
 
 

@@ -53,15 +53,15 @@ class BudgetFeed(Feed[BudgetChange]):
         )
         self.announce(tx, tenants=[tenant_id])
 
-
     async def horizon(self, tenant_id: str | None) -> FeedPosition:
-        """Returns the position before everything that is not certain yet. tenant_id: None is all."""
+        """Returns the position before all that is not certain yet. tenant_id: None is all."""
         async with (
             self._database.system_transaction()
             if tenant_id is None
             else self._database.read(tenant_id)
         ) as tx:
-            xid: str = await tx.driver.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+            query = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+            xid: str = await tx.driver.fetchval(query)
         return FeedPosition(int(xid), 0)
 
 

@@ -76,42 +76,7 @@ async def list_running(
     tx: Transaction, page: PageRequest, tokens: PageTokens, now: datetime
 ) -> Page[str]:
     """Returns the ids of a page of budgets that have a period at an instant."""
-    b = budgets_in_force(page.tenant_id, now).c
-    p = period_table.c
-    moment = literal(now, p.period_start.type)
-    elapsed = func.greatest(func.extract("epoch", moment - p.period_start), 3600)
-    left = p.limit_amount - p.spent - p.held
-    seconds = case((p.spent > 0, func.greatest(left, 0) * elapsed / p.spent))
-    runway = func.coalesce(
-        moment + func.make_interval(0, 0, 0, 0, 0, 0, func.least(seconds, 3_000_000_000)),
-        literal(_NEVER, p.period_start.type),
-    )
-    utilization: Any = case((p.limit_amount > 0, p.spent / p.limit_amount), else_=Decimal(10**6))
-    rows = (
-        select(
-            b.budget_id,
-            b.display_name,
-            utilization.label("utilization_ratio"),
-            left.label("remaining"),
-            runway.label("runway_time"),
-        )
-        .join(
-            period_table,
-            (p.tenant_id == page.tenant_id)
-            & (p.budget_id == b.budget_id)
-            & (p.period_start <= moment)
-            & (p.period_end > moment),
-        )
-        .add_columns(
-            func.upper(b.state).label("state"),
-            func.upper(b.enforcement).label("enforcement"),
-            b.department_id,
-            b.user_id,
-            b.resource_type,
-            b.currency_code,
-        )
-        .subquery("s")
-    )
+    rows = _running(page.tenant_id, now)
     c = rows.c
     texts = (
         *("budget_id", "state", "enforcement", "department_id", "user_id", "resource_type"),
@@ -134,3 +99,43 @@ async def list_running(
     )
     found = await listing.page(tx, select(rows), page, tokens)
     return Page([row["budget_id"] for row in found.items], found.next_page_token)
+
+
+def _running(tenant_id: str, now: datetime) -> Any:
+    """Selects each budget that has a period at an instant, with what statuses are listed by."""
+    b = budgets_in_force(tenant_id, now).c
+    p = period_table.c
+    moment = literal(now, p.period_start.type)
+    elapsed = func.greatest(func.extract("epoch", moment - p.period_start), 3600)
+    left = p.limit_amount - p.spent - p.held
+    seconds = case((p.spent > 0, func.greatest(left, 0) * elapsed / p.spent))
+    runway = func.coalesce(
+        moment + func.make_interval(0, 0, 0, 0, 0, 0, func.least(seconds, 3_000_000_000)),
+        literal(_NEVER, p.period_start.type),
+    )
+    utilization: Any = case((p.limit_amount > 0, p.spent / p.limit_amount), else_=Decimal(10**6))
+    return (
+        select(
+            b.budget_id,
+            b.display_name,
+            utilization.label("utilization_ratio"),
+            left.label("remaining"),
+            runway.label("runway_time"),
+        )
+        .join(
+            period_table,
+            (p.tenant_id == tenant_id)
+            & (p.budget_id == b.budget_id)
+            & (p.period_start <= moment)
+            & (p.period_end > moment),
+        )
+        .add_columns(
+            func.upper(b.state).label("state"),
+            func.upper(b.enforcement).label("enforcement"),
+            b.department_id,
+            b.user_id,
+            b.resource_type,
+            b.currency_code,
+        )
+        .subquery("s")
+    )

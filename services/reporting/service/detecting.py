@@ -81,7 +81,8 @@ class Detection:
         watched = series
         if series.judged_until is None:
             watched = replace(series, judged_until=end - FIRST_LOOK)
-        hits = unusual_hours(watched, hours, end, now)
+        tz = (await self._usage.tenant(series.tenant_id)).tz
+        hits = unusual_hours(watched, hours, end=end, now=now, tz=tz)
         explained = [replace(hit, causes=await self._causes(hit)) for hit in hits]
         async with self._database.system_transaction() as tx:
             if not await watching.mark_judged(tx, series, end):

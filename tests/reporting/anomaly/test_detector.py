@@ -9,6 +9,7 @@ import random
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
+from services.kernel.period import zone
 from services.reporting.domain.anomaly.detector import Detector, Verdict
 from tests.support.shared import shared_path
 from tools.anomaly_benchmark import (
@@ -139,3 +140,14 @@ def test_the_benchmark_scores_at_least_55_with_one_threshold() -> None:
     scores = {file.name: detector_scores(file) for file in files}
 
     assert normalised(files, scores, 0.5, PROFILES["standard"]) >= 55
+
+
+def test_what_follows_local_clocks_is_not_unusual_when_they_change() -> None:
+    berlin = zone("Europe/Berlin")
+    at, detector, places = datetime(2026, 9, 1, tzinfo=UTC), Detector(), []
+    for place in range(24 * 80):
+        local = (at + timedelta(hours=place)).astimezone(berlin)
+        if detector.judge(local, 50.0 if local.hour == 0 else 0.0).is_anomaly:
+            places.append(local)
+
+    assert places == []

@@ -36,8 +36,7 @@ LONG_RATE = 1 / 240
 SHORT_MEAN = 6
 LONG_MEAN = 24
 
-BUCKET_SECONDS = 1_800
-DAY_SECONDS = 86_400
+BUCKET_MINUTES = 30
 # Values further apart than this say nothing about the time of day, only about the weekday.
 DAILY_STEP_SECONDS = 72_000
 
@@ -98,8 +97,11 @@ class Detector:
         self._long_values: deque[float] = deque(maxlen=LONG_MEAN)
 
     def judge(self, time: datetime, value: float) -> Verdict:
-        """Returns the verdict on a value, and learns from it."""
-        bucket = self._bucket(time.timestamp())
+        """Returns the verdict on a value, and learns from it.
+
+        time: in the zone whose clocks people live by.
+        """
+        bucket = self._bucket(time)
         if not self._seen:
             self._slow = self._mean_mean = value
         usual = self._profile.get(bucket)
@@ -126,13 +128,14 @@ class Detector:
         lower = max(expected - reach, min(0.0, self._lowest))
         return Verdict(score, is_anomaly, expected, lower, expected + reach)
 
-    def _bucket(self, seconds: float) -> int:
+    def _bucket(self, time: datetime) -> int:
         """Returns the place in the season that a value belongs to."""
+        seconds = time.timestamp()
         step = seconds - self._last_seconds
         self._last_seconds = seconds
         if self._seen and step >= DAILY_STEP_SECONDS:
-            return -1 - int(seconds // DAY_SECONDS) % 7
-        return int(seconds % DAY_SECONDS // BUCKET_SECONDS)
+            return -1 - time.weekday()
+        return (time.hour * 60 + time.minute) // BUCKET_MINUTES
 
     def _scored(self, views: tuple[float, float, float, float]) -> float:
         """Compares the views with their records, and takes them into the records."""

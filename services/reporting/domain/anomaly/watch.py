@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from services.reporting.domain.anomaly.anomaly import IMPACT_MIN, Anomaly, Scope, State
 from services.reporting.domain.anomaly.detector import THRESHOLD, Detector
@@ -49,11 +50,17 @@ class WatchedSeries:
 
 
 def unusual_hours(
-    series: WatchedSeries, hours: Mapping[datetime, Hour], end: datetime, now: datetime
+    series: WatchedSeries,
+    hours: Mapping[datetime, Hour],
+    *,
+    end: datetime,
+    now: datetime,
+    tz: ZoneInfo,
 ) -> list[Anomaly]:
     """Returns the unusual hours from where the series is judged to before `end`.
 
-    hours: by first instant; those without usage are missing, and cost nothing. Anomalies come
+    hours: by first instant; those without usage are missing, and cost nothing. tz: whose
+    clocks usage follows. Anomalies come
     without id and causes, each of one hour.
     """
     if not hours:
@@ -64,7 +71,7 @@ def unusual_hours(
     while at < end:
         hour = hours.get(at, Hour(Decimal(0), 0))
         value = hour.cost
-        verdict = detector.judge(at, float(value))
+        verdict = detector.judge(at.astimezone(tz), float(value))
         is_new = series.judged_until is None or at >= series.judged_until
         if is_new and verdict.is_anomaly:
             expected = told(verdict.expected)

@@ -10,17 +10,23 @@ from decimal import Decimal
 
 import pytest
 
+from services.billing.domain.account import AutomatedBilling, Particulars
 from services.billing.domain.billing_run import RunState
+from services.billing.domain.invoice import Settlement
 from services.billing.domain.invoice_record import ExchangeRate, Invoice
 from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
 from services.billing.domain.metering import Dimension, Metered
 from services.billing.domain.plan import PriceModel
+from services.billing.domain.provider import ProviderKind, ProviderSettings
+from services.billing.domain.settlement import stripe_settlement
 from services.billing.errors import InvoiceStateForbids, NoRecipient
 from services.billing.service.chargeback import AllocatedCost, Chargebacks, WantedChargeback
 from services.billing.service.documents import Documents
 from services.billing.service.invoicing import Wanted
 from services.billing.service.mailing import Mailing, Notice
 from services.billing.service.moving import locked_invoice
+from services.billing.store.accounts import set_automated
+from services.billing.store.provider_settings import StoredSettings, save
 from services.billing.store.runs import find_run
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
@@ -238,3 +244,65 @@ async def test_an_overdue_invoice_can_be_written_off_and_no_other(stage: Stage) 
     assert refusal.value.reason == "INVOICE_STATE_FORBIDS"
     assert written.state is InvoiceState.UNCOLLECTIBLE
     assert written.amount_due == made.total
+
+
+async def test_an_account_that_is_billed_by_itself_is_told_of_its_invoice_once_issued(
+    stage: Stage,
+) -> None:
+    account = await stage.account(particulars=Particulars(contact_emails=("b@acme.example",)))
+    await stage.subscribe(await stage.plan(per_unit("0.01")))
+    await stage.use(used(FEBRUARY, "1000"))
+    stage.clock.advance(timedelta(days=30))
+    outbox = Outbox()
+    documents = Documents(stage.database, stage.invoices, stage.accounts)
+    mailing = Mailing(stage.database, documents, outbox, clock=stage.clock)
+    with stage.caller():
+        made = await stage.invoices.generate_invoice(
+            Wanted(tenant_id=stage.tenant, month="2026-02", finalize=True)
+        )
+    job = Job(1, "mail_invoice", made.invoice_id.encode(), 1, stage.tenant)
+
+    await mailing.run(job)
+    unasked = len(outbox.notices)
+    automated = AutomatedBilling(account_id=account.account_id, enabled=True)
+    async with stage.database.transaction(stage.tenant) as tx:
+        await set_automated(tx, stage.tenant, automated, stage.clock.now())
+    await mailing.run(job)
+
+    assert unasked == 0
+    assert [notice.addresses for notice in outbox.notices] == [["b@acme.example"]]
+
+
+async def test_less_than_stripe_collects_waits_for_the_next_invoice(stage: Stage) -> None:
+    await stage.account()
+    await stage.subscribe(await stage.plan(per_unit("0.01")))
+    await stage.use(used(FEBRUARY, "30"), used(FEBRUARY + timedelta(days=30), "500"))
+    stage.clock.advance(timedelta(days=62))
+    settings = ProviderSettings(
+        tenant_id=stage.tenant,
+        kind=ProviderKind.STRIPE,
+        api_version="test",
+        endpoint_id=stage.tenant,
+        updated_at=FEBRUARY,
+    )
+    async with stage.database.transaction(stage.tenant) as tx:
+        await save(tx, StoredSettings(settings=settings))
+
+    with stage.caller():
+        first, second = [
+            await stage.invoices.generate_invoice(
+                Wanted(tenant_id=stage.tenant, month=month, finalize=True)
+            )
+            for month in ("2026-02", "2026-03")
+        ]
+
+    assert (first.total, first.state) == (Decimal("0.00"), InvoiceState.PAID)
+    assert second.total == Decimal("5.30")
+    kinds = [line.kind for line in await stage.lines(second.invoice_id)]
+    assert kinds == ["carry_over", "usage"]
+
+
+def test_each_currency_that_has_a_minimum_has_a_step_it_is_a_multiple_of() -> None:
+    assert stripe_settlement("USD") == Settlement(step=1, minimum=50)
+    assert stripe_settlement("JPY") == Settlement(step=1, minimum=50)
+    assert stripe_settlement("KWD") == Settlement(step=10, minimum=0)

@@ -17,7 +17,7 @@ from services.billing.domain.charges import (
 )
 from services.billing.domain.credit import in_order_of_use
 from services.billing.domain.draft import Draft, kept_lines, usage_of_lines
-from services.billing.domain.invoice import Commitment, ExactLine, InvoiceTerms
+from services.billing.domain.invoice import Commitment, ExactLine, InvoiceTerms, Settlement
 from services.billing.domain.invoice_record import ExchangeRate
 from services.billing.domain.invoice_state import InvoiceKind
 from services.billing.domain.invoicing import invoice_of
@@ -31,6 +31,8 @@ from services.billing.domain.metering import (
 )
 from services.billing.domain.plan import PlanRates, PriceModel, PricingPlan
 from services.billing.domain.proration import share_of
+from services.billing.domain.provider import ProviderKind
+from services.billing.domain.settlement import stripe_settlement
 from services.billing.domain.subscription import Phase, PhaseMode, Subscription
 from services.billing.domain.tax import AppliedTax, applied_taxes
 from services.billing.errors import ExchangeRateMissing, NothingToInvoice
@@ -38,6 +40,7 @@ from services.billing.store import metering, plans, taxes
 from services.billing.store.coupons import coupon_discounts
 from services.billing.store.credits import account_grants
 from services.billing.store.pending_lines import fees_of_period, pending_lines
+from services.billing.store.provider_settings import find_effective
 from services.billing.store.subscriptions import phases_in
 from services.kernel.database import Transaction
 from services.kernel.exchange import ExchangeRates, MissingRate
@@ -233,6 +236,7 @@ class Drafting:
                 if grant.currency_code == subscription.currency_code
             ],
             commitment=await _commitment(tx, target, parts[-1], pending),
+            settlement=await _settlement(tx, target),
         )
 
 
@@ -345,6 +349,14 @@ async def _taxes(tx: Transaction, target: Target) -> dict[str, AppliedTax]:
         day=target.day,
         has_tax_id=bool(account.particulars.tax_ids),
     )
+
+
+async def _settlement(tx: Transaction, target: Target) -> Settlement | None:
+    """Returns what the tenant's provider can collect; by transfer anything can be paid."""
+    stored = await find_effective(tx, target.account.tenant_id)
+    if stored is None or stored.settings.kind is not ProviderKind.STRIPE:
+        return None
+    return stripe_settlement(target.subscription.currency_code)
 
 
 async def _commitment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from services.billing.domain.invoice_record import Invoice
 from services.billing.domain.invoice_state import ISSUED, require_state
 from services.billing.errors import NoRecipient
 from services.billing.service.documents import Documents
-from services.billing.service.moving import add_event, locked_invoice
+from services.billing.service.moving import SYSTEM, add_event, locked_invoice
+from services.billing.service.typesetting import InvoiceDocument, typeset
+from services.billing.store.accounts import find_automated
 from services.kernel import audit
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
-from services.kernel.database import Database
+from services.kernel.database import Database, Transaction
+from services.kernel.jobs import Job
 from services.kernel.money import format_decimal
 
 
@@ -64,19 +68,10 @@ class Mailing:
         to = list(addresses) or list(document.account.particulars.contact_emails)
         if not to:
             raise NoRecipient(account_id=invoice.account_id)
-        _, pdf = await self._documents.get_invoice_pdf(tenant_id, invoice_id)
-        actor = current_caller().subject
-        await self._notifier.publish(tenant_id, _notice(invoice, to, pdf))
+        await self._publish(document, to)
         async with self._database.transaction(tenant_id) as tx:
             invoice = await locked_invoice(tx, tenant_id, invoice_id)
-            await add_event(
-                tx,
-                invoice,
-                kind="mail",
-                description=f"Sent to {len(to)} addresses.",
-                actor=actor,
-                now=self._clock.now(),
-            )
+            await self._sent(tx, invoice, to, actor=current_caller().subject)
             await audit.append(
                 tx,
                 action="invoices.send",
@@ -84,6 +79,38 @@ class Mailing:
                 after={"addresses": len(to)},
             )
         return invoice
+
+    async def run(self, job: Job) -> None:
+        """Mails a newly issued invoice to the contacts of an account that is billed by itself."""
+        tenant_id, invoice_id = str(job.tenant_id), job.payload.decode()
+        document = await self._documents.document(tenant_id, invoice_id)
+        account = document.account
+        to = list(account.particulars.contact_emails)
+        async with self._database.read(tenant_id) as tx:
+            automated = await find_automated(tx, tenant_id, account.account_id)
+        if not to or not automated.enabled or not automated.send_notifications:
+            return
+        await self._publish(document, to)
+        async with self._database.transaction(tenant_id) as tx:
+            invoice = await locked_invoice(tx, tenant_id, invoice_id)
+            await self._sent(tx, invoice, to, actor=SYSTEM)
+
+    async def _publish(self, document: InvoiceDocument, to: Sequence[str]) -> None:
+        pdf = await asyncio.to_thread(typeset, document)
+        notice = _notice(document.invoice, to, pdf)
+        await self._notifier.publish(document.invoice.tenant_id, notice)
+
+    async def _sent(
+        self, tx: Transaction, invoice: Invoice, to: Sequence[str], *, actor: str
+    ) -> None:
+        await add_event(
+            tx,
+            invoice,
+            kind="mail",
+            description=f"Sent to {len(to)} addresses.",
+            actor=actor,
+            now=self._clock.now(),
+        )
 
 
 def _notice(invoice: Invoice, addresses: Sequence[str], pdf: bytes) -> Notice:

@@ -21,9 +21,11 @@ from services.billing.store import invoices as rows
 from services.billing.store.invoice_events import add_events
 from services.kernel.database import Transaction
 from services.kernel.ids import new_id
+from services.kernel.jobs import enqueue
 from services.kernel.money import EXACT
 
 SYSTEM = "system"
+MAIL_JOB = "mail_invoice"
 
 
 async def locked_invoice(tx: Transaction, tenant_id: str, invoice_id: str) -> Invoice:
@@ -120,6 +122,11 @@ class InvoiceMoves:
             balance_change=default_change if balance_change is None else balance_change,
         )
         await self._journal.record(tx, fact, tenant_id=moved.tenant_id)
+        if to is InvoiceState.OPEN and invoice.issued_at is None and default_title:
+            # Whoever is to be told is told once the invoice is certain.
+            key = f"{MAIL_JOB}:{moved.tenant_id}:{moved.invoice_id}"
+            payload = moved.invoice_id.encode()
+            await enqueue(tx, MAIL_JOB, payload, tenant_id=moved.tenant_id, key=key)
         return moved
 
     async def settle(

@@ -59,6 +59,7 @@ from services.billing.service.metering import Metering
 from services.billing.service.moving import InvoiceMoves
 from services.billing.service.paying import Paying
 from services.billing.service.plans import Plans
+from services.billing.service.prorating import Prorating
 from services.billing.service.provider.providers import Providers
 from services.billing.service.provider.work import ProviderWork
 from services.billing.service.running import BillingRuns
@@ -87,7 +88,8 @@ SERVICE = "billing"
 class BillingService:
     """What the service serves, and what runs beside it. plans: seeds the first ones.
 
-    advancing, credit: what the calendar does to subscriptions and to credit. envelope: seals what
+    advancing, credit: what the calendar does to subscriptions and to credit. prorating: invoices
+    changes at once. envelope: seals what
     is known of people.
     """
 
@@ -96,6 +98,7 @@ class BillingService:
     plans: Plans
     advancing: Advancing
     credit: Credits
+    prorating: Prorating
     envelope: Envelope
     close_providers: Callable[[], Coroutine[Any, Any, None]]
 
@@ -274,6 +277,7 @@ def build(
         methods=made.provider.methods,
         reconciling=made.provider.reconciling,
     )
+    prorating = Prorating(database, core.issuing, core.credit, clock=clock)
     return BillingService(
         servicers=[
             partial(billing_service_pb2_grpc.add_BillingServiceServicer_to_server, billing),
@@ -286,17 +290,20 @@ def build(
             database,
             advancing=core.advancing,
             credit=core.credit,
+            prorating=prorating,
             feed=core.feed,
             feed_retention=timedelta(days=settings.feed_retention_days),
             metering=Metering(database, cost_changes(peers.usage)),
             runs=made.runs,
             chargebacks=made.use_cases.chargebacks,
+            mailing=made.use_cases.mailing,
             maturing=made.maturing,
             provider=made.provider,
         ),
         plans=core.plans,
         advancing=core.advancing,
         credit=core.credit,
+        prorating=prorating,
         envelope=core.envelope,
         close_providers=made.provider.providers.close,
     )

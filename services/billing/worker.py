@@ -9,12 +9,16 @@ from services.billing.service import advancing as advances
 from services.billing.service import chargeback, running
 from services.billing.service import credits as grants
 from services.billing.service import maturing as maturing_invoices
+from services.billing.service import prorating as changes
 from services.billing.service.advancing import Advancing
 from services.billing.service.chargeback import Chargebacks
 from services.billing.service.credits import Credits
 from services.billing.service.journal import BillingFeed
+from services.billing.service.mailing import Mailing
 from services.billing.service.maturing import Maturing
 from services.billing.service.metering import Metering
+from services.billing.service.moving import MAIL_JOB
+from services.billing.service.prorating import Prorating
 from services.billing.service.provider.work import ProviderWork
 from services.billing.service.running import BillingRuns
 from services.kernel.database import Database
@@ -32,11 +36,13 @@ def workers(
     *,
     advancing: Advancing,
     credit: Credits,
+    prorating: Prorating,
     feed: BillingFeed,
     feed_retention: timedelta,
     metering: Metering,
     runs: BillingRuns,
     chargebacks: Chargebacks,
+    mailing: Mailing,
     maturing: Maturing,
     provider: ProviderWork,
 ) -> Sequence[Worker]:
@@ -49,6 +55,7 @@ def workers(
     jobs = JobWorker(database, service=SERVICE)
     jobs.handle(advances.JOB, advancing.run, concurrency=1)
     jobs.handle(grants.JOB, credit.expire, concurrency=1)
+    jobs.handle(changes.JOB, prorating.run)
     jobs.every("*/5 * * * *", advances.JOB)
     jobs.every("20 * * * *", grants.JOB)
     jobs.handle(TRIM_JOB, trim, concurrency=1)
@@ -59,6 +66,7 @@ def workers(
     jobs.handle(running.DAILY_JOB, runs.start_daily, concurrency=1)
     jobs.handle(chargeback.CHARGEBACK_JOB, chargebacks.work, concurrency=1)
     jobs.handle(maturing_invoices.JOB, maturing.run, concurrency=1)
+    jobs.handle(MAIL_JOB, mailing.run)
     jobs.every("10 4 * * *", running.DAILY_JOB)
     jobs.every("*/10 * * * *", maturing_invoices.JOB)
     return [Loop("metering", metering.follow), jobs]

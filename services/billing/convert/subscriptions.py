@@ -24,7 +24,11 @@ from services.billing.convert.values import (
 )
 from services.billing.domain.charges import to_decimal
 from services.billing.domain.invoice import BilledLine, ComputedInvoice
-from services.billing.domain.subscription import Subscription, TrialEndBehavior
+from services.billing.domain.subscription import (
+    Subscription,
+    SubscriptionEvent,
+    TrialEndBehavior,
+)
 from services.billing.service.changing import (
     ChangeKind,
     ChangePreview,
@@ -32,7 +36,6 @@ from services.billing.service.changing import (
     TermsChange,
 )
 from services.billing.service.subscriptions import NewSubscription
-from services.billing.store.subscriptions import SubscriptionEvent
 from services.kernel.listing import ListRequest, page_request
 from services.kernel.money import format_decimal, parse_decimal
 from services.kernel.pagination import Page, PageRequest

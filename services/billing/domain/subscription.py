@@ -168,3 +168,16 @@ class Subscription:
             next_terms=None,
             resume_at=None,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionEvent:
+    """One step in the life of a subscription. from_state: None at the beginning."""
+
+    from_state: SubscriptionState | None
+    to_state: SubscriptionState
+    actor: str
+    reason: str
+    plan_id: str
+    plan_version: int
+    occurred_at: datetime

@@ -21,6 +21,7 @@ from services.billing.errors import (
     PlanNotOnSale,
     PreviewOutdated,
 )
+from services.billing.service import prorating
 from services.billing.service.accounts import Accounts
 from services.billing.service.catalogue import taxes_of
 from services.billing.service.lifecycle import (
@@ -41,7 +42,6 @@ from services.kernel.database import Database, Transaction
 from services.kernel.ids import new_id
 from services.kernel.jobs import enqueue
 
-INVOICE_JOB = "invoice_pending_lines"  # payload: the account's id
 PREVIEW_LASTS = timedelta(minutes=15)
 
 
@@ -148,7 +148,7 @@ class SubscriptionChanges:
                 marked = replace(before, revision=after.revision)
                 await self._lifecycle.charge_change(tx, marked, old, new, at=at)
             if change.policy is ProrationPolicy.PRORATE_NOW:
-                await enqueue(tx, INVOICE_JOB, after.account_id.encode())
+                await enqueue(tx, prorating.JOB, after.account_id.encode())
             await audit.append(
                 tx,
                 action="subscriptions.update",

@@ -123,6 +123,20 @@ class Issuing:
         counted = replace(invoice, usage_as_of_at=usage_as_of_at or now)
         return await self.seal(tx, counted, draft, parties.account, actor=actor, now=now)
 
+    async def lock_draft(
+        self,
+        tx: Transaction,
+        invoice: Invoice,
+        parties: Parties,
+        draft: Draft,
+        *,
+        actor: str,
+        now: datetime,
+    ) -> Invoice:
+        """Locks a draft that was computed elsewhere, and claims what it bills; see `lock`."""
+        await self._claim(tx, invoice, parties, draft)
+        return await self.seal(tx, invoice, draft, parties.account, actor=actor, now=now)
+
     async def seal(
         self,
         tx: Transaction,

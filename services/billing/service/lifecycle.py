@@ -12,7 +12,13 @@ from services.billing.domain.coupon import Coupon
 from services.billing.domain.invoice import ExactLine, LineKind
 from services.billing.domain.journal import BillingFact, FactKind
 from services.billing.domain.proration import Terms, change_lines
-from services.billing.domain.subscription import NextTerms, Phase, PhaseMode, Subscription
+from services.billing.domain.subscription import (
+    NextTerms,
+    Phase,
+    PhaseMode,
+    Subscription,
+    SubscriptionEvent,
+)
 from services.billing.errors import CouponNotFound, CouponNotRedeemable, PlanNotFound
 from services.billing.service.journal import Journal
 from services.billing.store import coupons as coupon_rows
@@ -179,7 +185,7 @@ class Lifecycle:
         title: str,
     ) -> None:
         caller = caller_or_none()
-        event = rows.SubscriptionEvent(
+        event = SubscriptionEvent(
             from_state=None if before is None else before.state,
             to_state=after.state,
             actor=SYSTEM if caller is None else caller.subject,

@@ -14,6 +14,7 @@ from services.billing.domain.plan import Discount, PlanState, PricingPlan
 from services.billing.domain.subscription import (
     PhaseMode,
     Subscription,
+    SubscriptionEvent,
     SubscriptionState,
     TrialEndBehavior,
 )
@@ -132,7 +133,7 @@ class Subscriptions:
 
     async def list_subscription_events(
         self, page: PageRequest, subscription_id: str
-    ) -> Page[rows.SubscriptionEvent]:
+    ) -> Page[SubscriptionEvent]:
         """Returns a page of the states a subscription went through."""
         async with self._database.read(page.tenant_id) as tx:
             return await rows.list_events(tx, page, self._tokens, subscription_id)

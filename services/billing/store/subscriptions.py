@@ -17,6 +17,7 @@ from services.billing.domain.subscription import (
     Phase,
     PhaseMode,
     Subscription,
+    SubscriptionEvent,
     SubscriptionState,
     TrialEndBehavior,
 )
@@ -54,19 +55,6 @@ _EVENTS = Listing(
     default_order="event_time desc",
     tie_break="sequence",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionEvent:
-    """One step in the life of a subscription. from_state: None at the beginning."""
-
-    from_state: SubscriptionState | None
-    to_state: SubscriptionState
-    actor: str
-    reason: str
-    plan_id: str
-    plan_version: int
-    occurred_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

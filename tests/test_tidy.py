@@ -228,21 +228,10 @@ def test_no_module_is_dead() -> None:
     )
 
 
-# What the contracts demand of the kernel before the first service that needs it is started: the
-# services that call usage and follow its feed. Tests hold them meanwhile.
-AWAITED = {
-    "services.kernel.api_keys_remote",
-    "services.kernel.client",
-    "services.kernel.envelope",
-    "services.kernel.feed_consumer",
-}
-
-
 def is_entry(name: str, path: Path) -> bool:
     scripts = pyproject()["project"]["scripts"].values()
     return (
-        name in AWAITED
-        or path.name == "__main__.py"
+        path.name == "__main__.py"
         or name in {script.partition(":")[0] for script in scripts}
         or name == "finops_sdk"
         or is_in(path, "tools/")

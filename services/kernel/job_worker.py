@@ -36,7 +36,7 @@ BACKOFF_SECONDS = 2.0
 BACKOFF_SECONDS_MAX = 900.0
 POLL = timedelta(seconds=5)  # how late a job starts at worst when its notification was lost
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
-DRAIN_SECONDS = 20.0
+DRAIN_SECONDS = 8.0  # less than a server gives its workers, or jobs are cut instead of given back
 RECONNECT_SECONDS = 1.0
 DEPTH_SECONDS = 15.0  # between two measurements of the queue
 CLOCK_CHECK_SECONDS = 30.0  # a sleep is cut in pieces, because clocks are set

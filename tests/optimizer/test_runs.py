@@ -144,3 +144,27 @@ async def test_due_runs_are_queued_by_schedule_and_by_usage_once(desk: Desk) -> 
         "RUN_TRIGGER_REQUEST",
         "RUN_TRIGGER_SCHEDULE",
     ]
+
+
+async def test_a_run_whose_job_was_lost_goes_on_where_it_stood(desk: Desk) -> None:
+    await desk.record(list(machine_hours("idle", lambda _: 0.002, days=20)))
+    database = desk.stage.database
+    request = messages.RunOptimizationRequest(tenant_ids=[desk.tenant], detector_ids=["idle"])
+    run = (await desk.runs("platform_admin").RunOptimization(request)).run
+    await ended(desk, run.run_id)
+    async with database.system_transaction() as tx:
+        # As a worker leaves it that was cut off in the middle.
+        await tx.driver.execute(
+            "UPDATE run SET state = 2, ended_at = NULL, done_count = 0,"
+            " updated_at = updated_at - interval '1 hour' WHERE run_id = $1",
+            run.run_id,
+        )
+        await tx.driver.execute(
+            "UPDATE run_target SET is_done = false WHERE run_id = $1", run.run_id
+        )
+        await enqueue(tx, DUE_JOB)
+
+    resumed = await ended(desk, run.run_id)
+
+    assert resumed.state == run_model_pb2.RUN_STATE_SUCCEEDED
+    assert resumed.progress.done_units == 1

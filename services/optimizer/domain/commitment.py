@@ -193,7 +193,8 @@ def _told(
         kind=Kind.COMMITMENT,
         detector_id=PROFILE.detector_id,
         key=f"new/{'/'.join(key)}",
-        title=f"Commit to {amount_text(hourly_commitment, code)} an hour of {key[0]} {key[1]}",
+        title=f"Commit to {amount_text(hourly_commitment, code)} an hour of {key[1]} in "
+        f"{key[2] or 'any region'}",
         summary=f"A commitment covers {plan.coverage:.0%} of this use, is used to {plan.use:.0%} "
         f"and pays from {plan.break_even_use:.0%} on. It saves "
         f"{amount_text(saving.expected, code)} a month.",

@@ -38,6 +38,7 @@ HISTORY_DAYS = 90
 TARGETS_AT_ONCE = 4  # tenants in flight: reading one overlaps with computing another
 TARGETS_A_PAGE = 200
 DUE_A_TICK = 500
+STALLED = timedelta(minutes=2)  # without a tenant done
 SHOWN_MAX = 100
 POLL_SECONDS = 0.05
 log = structlog.get_logger(__name__)
@@ -207,6 +208,8 @@ class Runs:
         async with self._database.system_transaction() as tx:
             fed = await runs.take_due(tx, RunTrigger.FEED.name, now, limit=DUE_A_TICK)
             await self._queue(tx, fed, RunTrigger.FEED, now)
+            for run in await runs.unfinished(tx, now - STALLED):
+                await self._enqueue(tx, run)  # whose job was lost; one that has a job keeps it
             due = [one.tenant_id for one in await runs.scheduled(tx) if _is_due(one, now)]
             await self._queue(tx, due, RunTrigger.SCHEDULE, now)
 
@@ -244,9 +247,13 @@ class Runs:
 
     async def _add(self, tx: Transaction, run: Run, targets: Sequence[str]) -> None:
         await runs.add(tx, run, targets)
+        await self._enqueue(tx, run)
+
+    async def _enqueue(self, tx: Transaction, run: Run) -> None:
         payload = json.dumps({"tenant_id": run.tenant_id, "run_id": run.run_id}).encode()
         priority = 1 if run.trigger is RunTrigger.REQUEST else 0
-        await enqueue(tx, JOB, payload, tenant_id=run.tenant_id, priority=priority)
+        key = f"{JOB}/{run.run_id}"
+        await enqueue(tx, JOB, payload, tenant_id=run.tenant_id, priority=priority, key=key)
 
 
 def _is_due(one: Scheduled, now: datetime) -> bool:

@@ -183,6 +183,14 @@ async def take_due(tx: Transaction, trigger: str, now: datetime, *, limit: int) 
     return sorted(row["tenant_id"] for row in rows)
 
 
+async def unfinished(tx: Transaction, before: datetime) -> list[Run]:
+    """Returns runs that have not ended and did nothing since an instant."""
+    statement = select(table).where(
+        table.c.state.not_in([int(ended) for ended in ENDED]), table.c.updated_at < before
+    )
+    return [_run(row) for row in (await tx.execute(statement)).mappings()]
+
+
 class Scheduled(NamedTuple):
     """A tenant with the schedules that it gave detectors, and since when a tick counts."""
 

@@ -54,9 +54,11 @@ def workers(
 
     jobs = JobWorker(database, service=SERVICE)
     jobs.handle(advances.JOB, advancing.run, concurrency=1)
+    jobs.handle(advances.ARREARS_JOB, advancing.follow_invoices, concurrency=1)
     jobs.handle(grants.JOB, credit.expire, concurrency=1)
     jobs.handle(changes.JOB, prorating.run)
     jobs.every("*/5 * * * *", advances.JOB)
+    jobs.every("*/5 * * * *", advances.ARREARS_JOB)
     jobs.every("20 * * * *", grants.JOB)
     jobs.handle(TRIM_JOB, trim, concurrency=1)
     jobs.every("50 * * * *", TRIM_JOB)

@@ -9,6 +9,7 @@ import structlog
 
 from services.billing.domain.account import CollectionMethod
 from services.billing.domain.subscription import (
+    TRANSITIONS,
     PhaseMode,
     Subscription,
     SubscriptionState,
@@ -18,6 +19,7 @@ from services.billing.service.lifecycle import Lifecycle
 from services.billing.store import accounts as account_rows
 from services.billing.store import plans as plan_rows
 from services.billing.store import subscriptions as rows
+from services.billing.store.arrears import Arrears, arrears
 from services.billing.store.collectability import has_payment_method
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
@@ -26,7 +28,10 @@ from services.kernel.jobs import Job
 from services.kernel.period import Period, zone
 
 JOB = "advance_subscriptions"
+ARREARS_JOB = "follow_invoices"
 BATCH = 500  # due subscriptions looked up at once; each is its own transaction
+
+_ACTIVE = SubscriptionState.ACTIVE
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +57,43 @@ class Advancing:
                     "subscription not advanced",
                     subscription=subscription_id,
                     reason=error.reason,
+                )
+
+    async def follow_invoices(self, _: Job) -> None:
+        """Moves subscriptions to where their unpaid invoices put them; one failure stops no other.
+
+        Past due while dunning runs; unpaid, or canceled, when it ended; active once all is paid.
+        """
+        async with self._database.system_transaction() as tx:
+            found = await arrears(tx, self._clock.now(), BATCH)
+        for each in found:
+            try:
+                await self._follow(each)
+            except Error as error:
+                log.exception(
+                    "subscription not moved",
+                    subscription=each.subscription_id,
+                    reason=error.reason,
+                )
+
+    async def _follow(self, each: Arrears) -> None:
+        now = self._clock.now().replace(microsecond=0)
+        async with self._database.transaction(each.tenant_id) as tx:
+            found = await self._lifecycle.load(
+                tx, each.tenant_id, subscription_id=each.subscription_id
+            )
+            if found is None or found.state is not each.state:
+                return  # it moved meanwhile; the next look decides
+            steps = [each.wanted]
+            if each.wanted not in TRANSITIONS[found.state]:
+                steps = [SubscriptionState.PAST_DUE, each.wanted]
+            for step in steps:
+                is_end = step is SubscriptionState.CANCELED
+                after = found.ended(now) if is_end else found.moved(step, now)
+                title = f"Subscription {step.value.replace('_', ' ')}"
+                reason = "its invoices are paid" if after.state is _ACTIVE else "unpaid invoices"
+                found = await self._lifecycle.store(
+                    tx, found, after, at=now, reason=reason, title=title
                 )
 
     async def _advance_one(self, tenant_id: str, subscription_id: str) -> None:

@@ -231,26 +231,6 @@ class Subscriptions:
             await self._audit(tx, after, "cancel", before)
         return after
 
-    async def move(
-        self, tx: Transaction, tenant_id: str, subscription_id: str, to: SubscriptionState
-    ) -> Subscription | None:
-        """Moves a subscription for what its invoices met: past due, paid again, unpaid, canceled.
-
-        Returns None, and changes nothing, where that does not follow from its state.
-        """
-        now = self._clock.now().replace(microsecond=0)
-        before = await self._lifecycle.load(tx, tenant_id, subscription_id=subscription_id)
-        if before is None or before.state is to:
-            return before
-        try:
-            is_end = to is SubscriptionState.CANCELED
-            after = before.ended(now) if is_end else before.moved(to, now)
-        except SubscriptionStateForbids:
-            return None
-        return await self._lifecycle.store(
-            tx, before, after, at=now, title=f"Subscription {to.value.replace('_', ' ')}"
-        )
-
     async def current(
         self, tx: Transaction, tenant_id: str, subscription_id: str, *, etag: str = ""
     ) -> Subscription:

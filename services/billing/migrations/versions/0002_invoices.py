@@ -137,6 +137,8 @@ CREATE UNIQUE INDEX invoice_of_department
     WHERE state <> 'void' AND kind = 'chargeback';
 CREATE UNIQUE INDEX invoice_number ON billing.invoice (tenant_id, number) WHERE number <> '';
 CREATE INDEX invoice_of_account ON billing.invoice (tenant_id, account_id, period_start_at);
+CREATE INDEX invoice_in_arrears ON billing.invoice (tenant_id, subscription_id)
+    WHERE state IN ('past_due', 'uncollectible');
 -- Workers look over all tenants for drafts whose grace has ended and for what is to be collected.
 CREATE INDEX invoice_in_grace ON billing.invoice (grace_end_at)
     WHERE state IN ('draft', 'rated');

@@ -6,7 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
+from tests.bench.alerts import bench_alerts
 from tests.bench.billing import bench_billing
+from tests.bench.budget import bench_authorize
+from tests.bench.budget_feed import bench_feed
 from tests.bench.engines import bench_engines
 from tests.bench.figures import Figure
 from tests.bench.imports import bench_imports
@@ -24,6 +27,13 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
         "visible_p99_seconds",
         "usage_rss_mb",
     ),
+    bench_authorize: (
+        "authorize_per_second",
+        "authorize_per_second_1000_budgets",
+        "authorize_p99_ms",
+    ),
+    bench_feed: ("budget_feed_events_per_second", "budget_feed_lag_seconds"),
+    bench_alerts: ("alert_latency_p50_seconds", "alert_latency_p99_seconds"),
     bench_engines: ("forecast_1000_series_seconds", "anomaly_points_per_second"),
     bench_recommend: ("recommend_10m_events_seconds", "recommend_1000_tenants_seconds"),
     bench_billing: (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -56,6 +57,18 @@ class BenchStack:
         secret = load_or_make_keys(self.data_dir).role_secret
         return service_url(self.state.database_url, worker_role("usage"), secret)
 
+    @property
+    def budget_database_url(self) -> str:
+        """The database as the budget service's own role."""
+        secret = load_or_make_keys(self.data_dir).role_secret
+        return service_url(self.state.database_url, service_role("budget"), secret)
+
+    @property
+    def budget_worker_url(self) -> str:
+        """The database as the budget service's worker."""
+        secret = load_or_make_keys(self.data_dir).role_secret
+        return service_url(self.state.database_url, worker_role("budget"), secret)
+
     def token(self, tenant: str) -> str:
         """Returns a token of an organisation's admin."""
         return sign_token(
@@ -77,7 +90,9 @@ def running_stack() -> Iterator[BenchStack]:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     up: list[str | Path] = [FINOPS, "up", "--no-demo", "--detach", "--port", port, *data]
-    subprocess.run(up, check=True, stdout=sys.stderr)
+    # The benches' own receivers of notifications are on this machine.
+    environment = {**os.environ, "FINOPS_EGRESS_ALLOW": "127.0.0.1"}
+    subprocess.run(up, check=True, stdout=sys.stderr, env=environment)
     try:
         yield BenchStack(folder, read_state(folder))
     finally:

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from services.budget.domain.cost_fact import CostFact
+from services.budget.domain.directory import Directory
 from services.budget.domain.estimate import bucket_of
 from services.budget.domain.ledger_entry import LedgerEntryKind, Movement
 from services.budget.domain.scope import SpendAttributes
@@ -36,6 +37,7 @@ from services.kernel.money import EXACT, Money
 
 Pages = Callable[[FeedPosition], AsyncGenerator[FeedPage[CostFact], None]]
 CURRENCIES_CONVERTED: Final = 28  # digits of a rate that an entry shows
+COMPLETIONS_MAX: Final = 50_000  # combinations of attributes remembered, about 40 MB
 _ZERO = Decimal(0)
 
 
@@ -74,6 +76,8 @@ class CostLedger:
         self._ledger = ledger
         self._rates = rates
         self._clock = clock
+        # As the directory said when it was read last; another reading makes another object.
+        self._completions: dict[tuple[str, SpendAttributes], tuple[Directory, SpendAttributes]] = {}
 
     def source(self, pages: Pages) -> Pages:
         """Returns the pages, having read the directories that each needs, outside transactions."""
@@ -148,7 +152,15 @@ class CostLedger:
         directory = self._directories.known(tenant_id)
         if directory is None:
             raise DirectoryNotRead(tenant=tenant_id)
-        return directory.completed(attributes)
+        key = (tenant_id, attributes)
+        known = self._completions.get(key)
+        if known is not None and known[0] is directory:
+            return known[1]
+        if len(self._completions) >= COMPLETIONS_MAX:
+            self._completions.clear()
+        completed = directory.completed(attributes)
+        self._completions[key] = (directory, completed)
+        return completed
 
     async def _replaced(
         self, tx: Transaction, items: Sequence[FeedItem[CostFact]], now: datetime

@@ -108,6 +108,23 @@ async def test_what_is_judged_once_is_not_told_again(
     assert first.HasField("close_time")
 
 
+async def test_an_incident_grows_while_it_lasts_and_its_impact_with_it(
+    built: ReportingService, reporting_database: Database, tenant: str, stub: Any
+) -> None:
+    costs = calm(24 * 21)
+    costs[-6:-1] = ["500", "450", "480", "470", "460"]
+
+    await fed(built, reporting_database, facts(tenant, costs))
+
+    (found,) = await listed(stub)
+    start = found.period.start_time.ToDatetime(tzinfo=UTC)
+    assert start == THIS_HOUR - timedelta(hours=6)
+    assert found.period.end_time.ToDatetime(tzinfo=UTC) == start + timedelta(hours=5)
+    assert found.observed == "2360"
+    assert Decimal(found.impact.amount) > 2000
+    assert found.severity == model.ANOMALY_SEVERITY_CRITICAL
+
+
 async def test_calm_and_flat_series_raise_nothing(
     built: ReportingService, reporting_database: Database, tenant: str, stub: Any
 ) -> None:

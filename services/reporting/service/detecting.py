@@ -83,22 +83,26 @@ class Detection:
             watched = replace(series, judged_until=end - FIRST_LOOK)
         tz = (await self._usage.tenant(series.tenant_id)).tz
         hits = unusual_hours(watched, hours, end=end, now=now, tz=tz)
-        explained = [replace(hit, causes=await self._causes(hit)) for hit in hits]
+        # What goes on has the causes that it began with.
+        causes = [await self._causes(hit.anomaly) if hit.is_onset else () for hit in hits]
         async with self._database.system_transaction() as tx:
             if not await watching.mark_judged(tx, series, end):
                 return 0
-            for hit in explained:
-                await self._enter(tx, hit)
-        return len(explained)
+            for hit, found in zip(hits, causes, strict=True):
+                await self._enter(tx, replace(hit.anomaly, causes=found), is_onset=hit.is_onset)
+        return len(hits)
 
-    async def _enter(self, tx: Transaction, hit: Anomaly) -> None:
-        """Lets an open anomaly of the series grow, or opens one."""
+    async def _enter(self, tx: Transaction, hit: Anomaly, *, is_onset: bool) -> None:
+        """Lets an anomaly of the series grow that is going on, or opens one."""
         key = hit.scope.key
-        for known in await anomalies.open_of(tx, hit.tenant_id, key):
-            if hit.start_at - known.end_at < GAP and hit.direction == known.direction:
+        for known in await anomalies.going_on(tx, hit.tenant_id, key):
+            is_same_side = hit.impact * known.impact > 0
+            if hit.start_at - known.end_at < GAP and is_same_side:
                 changed = known.grown(hit)
                 break
         else:
+            if not is_onset:
+                return
             planned = await anomalies.expected_of(tx, hit.tenant_id, key)
             is_planned = any(is_alike(hit, each) for each in planned)
             state = State.EXPECTED if is_planned else State.OPEN

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from services.kernel.database import Database, Transaction
@@ -138,9 +138,9 @@ async def of_series(
     return [anomaly_of(row) for row in (await tx.execute(statement)).mappings()]
 
 
-async def open_of(tx: Transaction, tenant_id: str, key: str) -> list[Anomaly]:
-    """Returns what is going on in a series."""
-    return await of_series(tx, tenant_id, key, c.state == State.OPEN.value)
+async def going_on(tx: Transaction, tenant_id: str, key: str) -> list[Anomaly]:
+    """Returns what is going on in a series, told or planned."""
+    return await of_series(tx, tenant_id, key, c.closed_at.is_(None))
 
 
 async def expected_of(tx: Transaction, tenant_id: str, key: str) -> list[Anomaly]:
@@ -152,8 +152,11 @@ async def close_idle(tx: Transaction, before: datetime, now: datetime) -> list[A
     """Closes what has had no unusual hour since, of all tenants."""
     statement = (
         update(table)
-        .where(c.state == State.OPEN.value, c.end_at < before)
-        .values(state=State.CLOSED.value, closed_at=now)
+        .where(c.closed_at.is_(None), c.end_at < before)
+        .values(
+            closed_at=now,
+            state=case((c.state == State.OPEN.value, State.CLOSED.value), else_=c.state),
+        )
         .returning(*c)
     )
     return [anomaly_of(row) for row in (await tx.execute(statement)).mappings()]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from services.reporting.domain.anomaly.anomaly import IMPACT_MIN, Anomaly, Scope, State
-from services.reporting.domain.anomaly.detector import THRESHOLD, Detector
+from services.reporting.domain.anomaly.anomaly import GAP, IMPACT_MIN, Anomaly, Scope, State
+from services.reporting.domain.anomaly.detector import THRESHOLD, Detector, Verdict
 
 HOUR = timedelta(hours=1)
 # History that a verdict stands on; what is older has faded.
@@ -18,6 +18,8 @@ HISTORY = timedelta(days=90)
 THRESHOLD_STEP, THRESHOLD_MAX = 0.04, 0.74
 # A series is not judged further after so long without usage: it has ended.
 ENDED_AFTER = timedelta(days=7)
+# What lasts longer is the new level.
+LASTS_AT_MOST = timedelta(days=7)
 DIGITS = Decimal("0.000001")
 
 
@@ -49,6 +51,31 @@ class WatchedSeries:
         return min(complete_until, self.newest_at + ENDED_AFTER)
 
 
+@dataclass(frozen=True, slots=True)
+class UnusualHour:
+    """One hour as an anomaly without id and causes. is_onset: False where it goes on with one."""
+
+    anomaly: Anomaly
+    is_onset: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What is going on: since when, the last unusual hour, and the reach that held before it."""
+
+    began_at: datetime
+    last_at: datetime
+    is_up: bool
+    reach: float
+
+    def goes_on(self, at: datetime, value: float, verdict: Verdict) -> bool:
+        """Tells whether an hour belongs to it: beyond the old reach, to the same side."""
+        if at - self.last_at > GAP or at - self.began_at > LASTS_AT_MOST:
+            return False
+        distance = value - verdict.expected if self.is_up else verdict.expected - value
+        return distance > self.reach
+
+
 def unusual_hours(
     series: WatchedSeries,
     hours: Mapping[datetime, Hour],
@@ -56,45 +83,59 @@ def unusual_hours(
     end: datetime,
     now: datetime,
     tz: ZoneInfo,
-) -> list[Anomaly]:
+) -> list[UnusualHour]:
     """Returns the unusual hours from where the series is judged to before `end`.
 
-    hours: by first instant; those without usage are missing, and cost nothing. tz: whose
-    clocks usage follows. Anomalies come
-    without id and causes, each of one hour.
+    hours: by first instant; those without usage are missing, and cost nothing. tz: whose clocks
+    usage follows.
     """
     if not hours:
         return []
     detector = Detector(threshold=series.threshold)
+    course: Course | None = None
     found = []
     at = min(hours)
     while at < end:
         hour = hours.get(at, Hour(Decimal(0), 0))
-        value = hour.cost
-        verdict = detector.judge(at.astimezone(tz), float(value))
+        observed = hour.cost
+        value = float(observed)
+        verdict = detector.judge(at.astimezone(tz), value)
+        is_worth = abs(observed - told(verdict.expected)) >= IMPACT_MIN
+        is_onset = verdict.is_anomaly and is_worth
+        goes_on = course is not None and course.goes_on(at, value, verdict)
+        if is_onset and not goes_on:
+            reach = verdict.upper - verdict.expected
+            course = Course(at, at, value > verdict.expected, reach)
+        elif course is not None and goes_on:
+            course = replace(course, last_at=at)
         is_new = series.judged_until is None or at >= series.judged_until
-        if is_new and verdict.is_anomaly:
-            expected = told(verdict.expected)
-            if abs(hour.cost - expected) >= IMPACT_MIN:
-                found.append(
-                    Anomaly(
-                        tenant_id=series.tenant_id,
-                        anomaly_id="",
-                        scope=series.scope,
-                        state=State.OPEN,
-                        start_at=at,
-                        end_at=at + HOUR,
-                        observed=hour.cost,
-                        expected=expected,
-                        expected_lower=min(told(verdict.lower), expected),
-                        expected_upper=max(told(verdict.upper), expected),
-                        score=told(verdict.score),
-                        event_count=hour.events,
-                        detected_at=now,
-                    )
-                )
+        if is_new and (is_onset or goes_on):
+            anomaly = one_hour(series, at, hour, verdict, now)
+            found.append(UnusualHour(anomaly, is_onset and not goes_on))
         at += HOUR
     return found
+
+
+def one_hour(
+    series: WatchedSeries, at: datetime, hour: Hour, verdict: Verdict, now: datetime
+) -> Anomaly:
+    """Makes an anomaly of one hour."""
+    expected = told(verdict.expected)
+    return Anomaly(
+        tenant_id=series.tenant_id,
+        anomaly_id="",
+        scope=series.scope,
+        state=State.OPEN,
+        start_at=at,
+        end_at=at + HOUR,
+        observed=hour.cost,
+        expected=expected,
+        expected_lower=min(told(verdict.lower), expected),
+        expected_upper=max(told(verdict.upper), expected),
+        score=told(verdict.score),
+        event_count=hour.events,
+        detected_at=now,
+    )
 
 
 def told(value: float) -> Decimal:

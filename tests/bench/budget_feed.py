@@ -105,14 +105,14 @@ async def _feed(stack: BenchStack) -> Fed:
             wait = started + events / EVENTS_PER_SECOND - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
-            template: Template = prepared[(events // prepared[0].events) % len(prepared)]
-            metadata = [("authorization", f"Bearer {stack.token(template.tenant)}")]
+            chosen: Template = prepared[(events // prepared[0].events) % len(prepared)]
+            metadata = [("authorization", f"Bearer {stack.token(chosen.tenant)}")]
             task = asyncio.ensure_future(
-                record(template.batch(10**10 + events), metadata=metadata, timeout=60)
+                record(chosen.batch(10**10 + events), metadata=metadata, timeout=60)
             )
             running.add(task)
             task.add_done_callback(running.discard)
-            events += template.events
+            events += chosen.events
         await asyncio.gather(*running)
         recorded = time.perf_counter()
         await _counted(stack, await _newest(channel, stack))

@@ -96,12 +96,11 @@ class AlertWork:
 
 
 async def _first(woken: asyncio.Event, running: set[asyncio.Task[None]]) -> None:
-    """Waits for a hint, for the end of an attempt when there is no room, or for the next look."""
+    """Waits for a hint, for the end of an attempt, which makes room, or for the next look."""
     waiting = asyncio.create_task(woken.wait())
     try:
-        others = running if len(running) >= CONCURRENCY else set()
         await asyncio.wait(
-            {waiting, *others}, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            {waiting, *running}, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
     finally:
         waiting.cancel()

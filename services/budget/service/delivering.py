@@ -36,7 +36,7 @@ from services.kernel.errors import Error
 
 LEASE = timedelta(minutes=2)  # longer than the slowest attempt, its storing included
 CONCURRENCY = 32  # attempts of one worker at once
-PER_RECEIVER = 4  # of these to one channel, so that a slow one leaves room for the others
+PER_RECEIVER = 8  # of these to one channel, so that a slow one leaves room for the others
 DISABLED_AGAIN = timedelta(minutes=1)  # how late a channel that was enabled again sends at worst
 
 log = structlog.get_logger(__name__)

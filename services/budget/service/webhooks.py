@@ -66,6 +66,8 @@ class WebhookSender:
         self._policy = policy
         self._clock = clock or SystemClock()
         self._answer_seconds = answer_seconds
+        # One for all: reading the authorities takes longer than a request.
+        self._tls = httpx.create_ssl_context()
 
     async def send(self, call: WebhookCall) -> DeliveryAttempt:
         """Makes one attempt; whatever goes wrong is in what it returns."""
@@ -119,7 +121,9 @@ class WebhookSender:
         timeout = httpx.Timeout(self._answer_seconds, connect=CONNECT_SECONDS)
         # Neither proxies of the environment nor redirects: the request goes where it was checked.
         async with (
-            httpx.AsyncClient(timeout=timeout, trust_env=False, follow_redirects=False) as client,
+            httpx.AsyncClient(
+                timeout=timeout, verify=self._tls, trust_env=False, follow_redirects=False
+            ) as client,
             client.stream(
                 "POST",
                 url.copy_with(host=address),

@@ -203,7 +203,7 @@ async def test_a_reconciliation_that_does_not_exist_is_not_found(caller: Caller)
     refusal = await refused(caller.ledger.GetBudgetReconciliation(request))
 
     assert refusal.code is grpc.StatusCode.NOT_FOUND
-    assert refusal.reason == "RECONCILIATION_NOT_FOUND"
+    assert refusal.reason == "BUDGET_RECONCILIATION_NOT_FOUND"
 
 
 async def test_changes_wait_for_the_directory_that_says_whose_they_are(

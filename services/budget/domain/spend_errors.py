@@ -62,4 +62,4 @@ class DirectoryNotRead(Aborted):
 class ReconciliationNotFound(NotFound):
     """No reconciliation with this id exists for the tenant."""
 
-    reason = "RECONCILIATION_NOT_FOUND"
+    reason = "BUDGET_RECONCILIATION_NOT_FOUND"

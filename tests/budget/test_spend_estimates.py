@@ -1,0 +1,95 @@
+"""How much is held when nobody gives the amount: by prices, by history, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from finops.budget.v1 import budget_model_pb2 as model
+from finops.budget.v1 import spend_model_pb2
+from finops.usage.v1 import pricing_model_pb2, pricing_service_pb2, pricing_service_pb2_grpc
+
+from tests.budget.conftest import Caller, RunningUsage
+from tests.budget.test_spend import authorize, make_budget, settle
+from tests.support.server import refused
+
+
+async def test_a_burst_is_admitted_by_what_such_work_costs_not_by_its_worst_case(
+    caller: Caller,
+) -> None:
+    """As a stress test of a peer: 20 calls at once whose worst case is 50 times their cost."""
+    await make_budget(caller, "100")
+    for _ in range(20):
+        held = await authorize(caller, "3", subject={"resource_id": "model-a"})
+        await settle(caller, held.authorization_id, "2")
+    work: dict[str, Any] = {
+        "subject": {"resource_id": "model-a"},
+        "usage_max": {"output_token": "100000"},
+    }
+
+    burst = await asyncio.gather(*(authorize(caller, **work) for _ in range(20)))
+
+    estimate = burst[0].decision.estimate
+    assert estimate.method == spend_model_pb2.ESTIMATE_METHOD_HISTORY
+    assert (estimate.amount.amount, estimate.quantile_ratio) == ("2", "0.9")
+    assert estimate.sample_count == 20
+    assert estimate.excess_probability_ratio == "0"
+    assert estimate.explanation == "90% of 20 calls of llm model-a cost at most 2 USD."
+    for held in burst:
+        await settle(caller, held.authorization_id, "2")
+    trial = await authorize(caller, "0", validate_only=True)
+    assert trial.decision.checks[0].spent.amount == "80"
+
+
+async def test_work_without_a_known_price_meets_each_budgets_policy(caller: Caller) -> None:
+    lenient = await make_budget(caller, unpriced_policy=model.UNPRICED_POLICY_ALLOW_AND_FLAG)
+    allowed = await authorize(caller)
+    await make_budget(caller, scope=model.BudgetScope(resource_type="llm"))
+    refusal = await refused(authorize(caller))
+
+    assert allowed.decision.outcome == spend_model_pb2.SPEND_OUTCOME_ALLOWED_UNPRICED
+    assert allowed.decision.checks[0].budget_id == lenient
+    assert allowed.held.amount == "0"
+    assert refusal.reason == "SPEND_UNPRICED"
+    assert "RetryInfo" not in refusal.details
+    settled = await settle(caller, allowed.authorization_id, "3")
+    assert settled.excess.amount == "3"
+
+
+async def test_expected_quantities_are_priced_by_the_price_book(
+    caller: Caller, usage_server: RunningUsage
+) -> None:
+    channel = usage_server.server.channel("org_admin", tenant=caller.tenant_id)
+    pricing: Any = pricing_service_pb2_grpc.PricingServiceStub(channel)
+    await pricing.CreatePriceBook(
+        pricing_service_pb2.CreatePriceBookRequest(
+            price_book=pricing_model_pb2.PriceBook(price_book_id="own")
+        )
+    )
+    for meter, price in (("input_token", "3"), ("output_token", "15")):
+        await pricing.CreatePrice(
+            pricing_service_pb2.CreatePriceRequest(
+                price=pricing_model_pb2.Price(
+                    price_book_id="own",
+                    resource_type="llm",
+                    resource_id="house-*",
+                    meter=meter,
+                    currency_code="USD",
+                    model=pricing_model_pb2.PRICING_MODEL_PER_UNIT,
+                    per_quantity="1000000",
+                    tiers=[pricing_model_pb2.PriceTier(unit_price=price)],
+                )
+            )
+        )
+    await make_budget(caller)
+
+    held = await authorize(
+        caller,
+        subject={"resource_id": "house-large"},
+        usage={"input_token": "1200", "output_token": "500"},
+        usage_max={"input_token": "1200", "output_token": "4000"},
+    )
+
+    estimate = held.decision.estimate
+    assert estimate.method == spend_model_pb2.ESTIMATE_METHOD_PRICE_BOOK
+    assert (held.held.amount, estimate.worst_case.amount) == ("0.0111", "0.0636")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import grpc
 from finops.budget.v1 import backtest_messages_pb2
@@ -20,6 +21,7 @@ from finops.usage.v1 import (
 from services.budget.convert.usage_filter import scope_filter
 from services.budget.domain.directory import Directory
 from services.budget.domain.scope import Scope
+from services.kernel.database import Database
 from tests.budget.conftest import NOW, Caller
 from tests.budget.making import at, budget_of, create, money, status_of
 from tests.support.server import refused
@@ -235,3 +237,49 @@ async def test_a_currency_without_a_rate_is_said_and_nothing_is_stored(caller: C
     assert refusal.reason == "USAGE_REFUSED"
     listed = await caller.budgets.ListBudgets(messages.ListBudgetsRequest())
     assert list(listed.budgets) == []
+
+
+async def test_a_difference_that_a_reconciliation_left_is_shown(
+    caller: Caller, budget_database: Database
+) -> None:
+    made = await create(caller)
+    await reconciled(budget_database, caller, made, "r1", "2.5")
+    shown = await status_of(caller, made.budget_id)
+    await reconciled(budget_database, caller, made, "r2", None)
+
+    gone = await status_of(caller, made.budget_id)
+
+    assert shown.drift.amount == "2.5"
+    assert not gone.HasField("drift")
+
+
+async def reconciled(
+    database: Database, caller: Caller, budget: model.Budget, key: str, difference: str | None
+) -> None:
+    """Stores a reconciliation as the ledger does, with the difference that it left, if any."""
+    async with database.transaction(caller.tenant_id) as tx:
+        await tx.driver.execute(
+            """
+            INSERT INTO budget.reconciliation (tenant_id, reconciliation_id, state, started_by,
+                is_repairing, budget_ids, end_at, author, created_at, updated_at, ended_at)
+            VALUES ($1, $2, 3, 2, false, '{}', $3, 'ada', $3, $3, $3)
+            """,
+            caller.tenant_id,
+            key,
+            NOW,
+        )
+        if difference is not None:
+            await tx.driver.execute(
+                """
+                INSERT INTO budget.budget_drift (tenant_id, reconciliation_id, budget_id,
+                    period_start, period_end, currency_code, ledger_spent, usage_spent,
+                    difference, cause, is_repaired)
+                SELECT tenant_id, $3, budget_id, period_start, period_end, 'USD', $4, 0, $4, '',
+                    false
+                FROM budget.budget_period WHERE tenant_id = $1 AND budget_id = $2
+                """,
+                caller.tenant_id,
+                budget.budget_id,
+                key,
+                Decimal(difference),
+            )

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -76,7 +77,9 @@ class Statuses:
             if row is None:
                 raise NoPeriod(budget_id=budget_id, at_time=instant.isoformat())
             fired = await statuses.fired_thresholds(tx, tenant_id, [_key(row)])
-        return await self._status(budget, row, fired.get(budget_id, ()), now)
+            drifts = await statuses.open_drifts(tx, tenant_id, [_key(row)])
+        found = await self._status(budget, row, fired.get(budget_id, ()), now)
+        return replace(found, drift=drifts.get(budget_id))
 
     async def list_budget_statuses(self, page: PageRequest) -> Page[BudgetStatus]:
         """Returns a page of the budgets that have a running period.
@@ -91,6 +94,7 @@ class Statuses:
             stored = await rows.periods_of(tx, tenant_id, found.items, now)
             keys = [_key(row) for row in stored.values()]
             fired = await statuses.fired_thresholds(tx, tenant_id, keys)
+            drifts = await statuses.open_drifts(tx, tenant_id, keys)
         items = await asyncio.gather(
             *(
                 self._status(known[each], stored[each], fired.get(each, ()), now)
@@ -98,7 +102,8 @@ class Statuses:
                 if each in known and each in stored
             )
         )
-        return Page(items, found.next_page_token)
+        with_drifts = [replace(each, drift=drifts.get(each.budget.budget_id)) for each in items]
+        return Page(with_drifts, found.next_page_token)
 
     async def _status(
         self, budget: Budget, row: BudgetPeriod, fired: Sequence[FiredThreshold], now: datetime

@@ -30,6 +30,23 @@ ORDER BY fired_at
 """
 
 
+# An older reconciliation's difference is no longer one when a newer one did not find it.
+_DRIFTS = """
+SELECT asked.budget_id, drift.difference
+FROM unnest($2::text[], $3::timestamptz[]) AS asked(budget_id, period_start)
+CROSS JOIN LATERAL (
+    SELECT reconciliation_id FROM budget.reconciliation
+    WHERE tenant_id = $1 AND ended_at IS NOT NULL AND error = ''
+    AND (budget_ids = '{}' OR asked.budget_id = ANY(budget_ids))
+    ORDER BY reconciliation_id DESC LIMIT 1
+) AS last
+JOIN budget.budget_drift AS drift ON drift.tenant_id = $1
+    AND drift.reconciliation_id = last.reconciliation_id
+    AND drift.budget_id = asked.budget_id AND drift.period_start = asked.period_start
+WHERE NOT drift.is_repaired
+"""
+
+
 class PeriodKey(NamedTuple):
     """A budget's period."""
 
@@ -53,6 +70,16 @@ async def fired_thresholds(
             FiredThreshold(threshold, amount, row["fired_at"], row["alert_id"])
         )
     return found
+
+
+async def open_drifts(
+    tx: Transaction, tenant_id: str, keys: Sequence[PeriodKey]
+) -> Mapping[str, Decimal]:
+    """Returns the difference that the last reconciliation of a budget left, by budget."""
+    rows = await tx.driver.fetch(
+        _DRIFTS, tenant_id, [key.budget_id for key in keys], [key.start for key in keys]
+    )
+    return {row["budget_id"]: row["difference"] for row in rows}
 
 
 async def alert_counts(

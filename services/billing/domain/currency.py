@@ -61,8 +61,11 @@ class Currency:
     def to_provider(self, units: int) -> int:
         """Returns minor units in the units a provider counts in.
 
-        Raises ValueError for an amount that is no multiple of the settlement step.
+        Raises ValueError for an amount that is no multiple of the settlement step, and for a
+        currency that no provider takes.
         """
+        if not self.is_settled_online:
+            raise ValueError(f"{self.code} cannot be collected by a provider")
         if units % self.settlement_step:
             raise ValueError(f"{units} minor units of {self.code} cannot be collected")
         shift = self.provider_exponent - self.exponent

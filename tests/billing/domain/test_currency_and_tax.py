@@ -77,7 +77,8 @@ def test_what_a_provider_cannot_collect_is_refused_before_it_is_sent() -> None:
         currency("ISK").from_provider(550)
     with pytest.raises(ValueError, match="whole number"):
         currency("JPY").to_minor(Decimal("0.5"))
-    assert not currency("UGX").is_settled_online
+    with pytest.raises(ValueError, match="by a provider"):
+        currency("UGX").to_provider(1)
 
 
 def test_a_code_without_minor_units_is_unknown() -> None:

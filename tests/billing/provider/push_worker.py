@@ -12,13 +12,12 @@ from pydantic import SecretStr
 from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.provider.providers import Providers
 from services.billing.service.provider.work import ProviderWork
+from services.kernel import job_worker
 from services.kernel.clock import SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
-from services.kernel import job_worker
 from services.kernel.job_worker import JobWorker
 from services.kernel.pagination import PageTokens
-
 
 # A killed worker's jobs are looked for more often than in production, so that kills cost no time.
 job_worker.POLL = timedelta(seconds=0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,11 @@ from tests.support.waiting import eventually
 
 FULL = os.environ.get("FINOPS_FAULTS") == "full"
 INVOICES = 200 if FULL else 4
-FAULTS = 1_100 if FULL else 24
-LINES = (1, 3, 150)
-WAIT_SECONDS = 1_500 if FULL else 60
+FAULTS = 1_100
+LINES = (3, 150, 1)
+WAIT_SECONDS = 3_000 if FULL else 90
+
+SENT = ("paid", "open", "past_due", "blocked")
 
 pytestmark = pytest.mark.fault
 
@@ -98,6 +101,11 @@ async def blocked_reasons(database: Database, tenant: str) -> list[str]:
     return [row["block_reason"] for row in rows]
 
 
+def report(line: str) -> None:
+    """Shows a figure with `pytest -s`."""
+    sys.stdout.write(f"{line}\n")
+
+
 async def test_every_fault_at_every_boundary_leaves_one_invoice_and_one_charge(
     billing_service: ServiceDatabase,
     billing_database: Database,
@@ -105,7 +113,7 @@ async def test_every_fault_at_every_boundary_leaves_one_invoice_and_one_charge(
     locked: list[Seeded],
     tmp_path: Path,
 ) -> None:
-    plan = EveryBoundary(tuple(Fault))
+    plan = EveryBoundary(tuple(reversed(Fault)))
     edge.plan = plan
 
     with push_workers(billing_service, edge, tmp_path / "worker.log") as workers:
@@ -115,9 +123,10 @@ async def test_every_fault_at_every_boundary_leaves_one_invoice_and_one_charge(
     met = {fault for _, fault in plan.injected}
     assert met == set(Fault)
     assert workers.kills >= len(KILLS)
-    print(f"{len(plan.injected)} faults, {workers.kills} kills, {len(locked)} invoices")
+    report(f"{len(plan.injected)} faults, {workers.kills} kills, {len(locked)} invoices")
 
 
+@pytest.mark.skipif(not FULL, reason="a thousand faults take minutes: FINOPS_FAULTS=full")
 async def test_random_faults_leave_one_invoice_and_one_charge(
     billing_service: ServiceDatabase,
     billing_database: Database,
@@ -132,27 +141,25 @@ async def test_random_faults_leave_one_invoice_and_one_charge(
         await push_all(billing_database, locked)
         await all_paid(billing_database, edge, locked)
 
-    assert len(plan.injected) >= (1_000 if FULL else 10)
-    print(f"{len(plan.injected)} faults, {workers.kills} kills, {len(locked)} invoices")
+    assert len(plan.injected) >= 1_000
+    report(f"{len(plan.injected)} faults, {workers.kills} kills, {len(locked)} invoices")
 
 
 async def test_without_read_back_and_fence_the_same_faults_bill_wrongly(
     billing_service: ServiceDatabase,
     billing_database: Database,
-    envelope: Envelope,
-    tenant: str,
     edge: StripeEdge,
+    locked: list[Seeded],
     tmp_path: Path,
 ) -> None:
     """The control: it is the two rules that make it exact, not luck."""
-    edge.overlay.card = {"token": "tok_visa"}
-    seeded = await locked_invoices(billing_database, envelope, tenant, 2)
+    seeded, tenant = locked, locked[0].tenant_id
     edge.plan = EveryBoundary((Fault.LOST_AFTER, Fault.ERROR_AFTER))
     edge.prunes_keys = True
 
     async def are_opened() -> bool:
         found = await states(billing_database, tenant)
-        return sum(found.get(state, 0) for state in ("paid", "open", "past_due")) == len(seeded)
+        return sum(found.get(state, 0) for state in SENT) == len(seeded)
 
     log = tmp_path / "worker.log"
     with push_workers(billing_service, edge, log, has_safeguards=False):

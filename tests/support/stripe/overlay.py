@@ -285,7 +285,7 @@ class PeerOverlay:
                 found["metadata"] = {**inner, **(found.get("metadata") or {})}
             elif name != "number" or found.get("status") != "draft":
                 found[name] = inner
-        if found.get("object") == "invoice":
+        if found.get("object") == "invoice" and "total" in found:
             self._split_tax(found)
         return found
 

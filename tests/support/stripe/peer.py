@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -94,7 +93,8 @@ async def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> str:
     async with httpx.AsyncClient() as client, asyncio.timeout(START_SECONDS):
         while True:
             if process.poll() is not None:
-                raise NoPeer(f"{PACKAGE} ended: {log.read_text()[-500:]}")
+                text = await asyncio.to_thread(log.read_text)
+                raise NoPeer(f"{PACKAGE} ended: {text[-500:]}")
             try:
                 await client.put(f"{url}/worlds/probe")
             except httpx.TransportError:
@@ -111,5 +111,4 @@ async def stripe_peer(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
         async with running_peer(log) as url:
             yield url
     except NoPeer as reason:
-        print(f"the Stripe peer is not there: {reason}", file=sys.stderr)
         pytest.skip(f"no Stripe peer: {reason}")

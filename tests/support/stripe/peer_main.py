@@ -5,7 +5,6 @@ on 3.12 and 3.13. Arguments are those of `seahaven.http`.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import importlib.abc

@@ -1,4 +1,4 @@
-"""A small HTTP server that can do what real servers only do by accident: answer half, or nothing."""
+"""A small HTTP server that answers half, or nothing, on purpose."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from services.optimizer.domain.finding import (
     scope_of,
     text_of,
 )
+from services.optimizer.domain.idle import idle_reason
 from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
 from services.optimizer.domain.spread import cost_spread, hourly
 from services.optimizer.domain.statistics import (
@@ -141,6 +142,8 @@ def _new(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding
         is_committed = subject.tag(COMMITTED_TAG) or settings.excludes(resource.resource_id)
         if known is None or known.reserved_hourly_price is None or is_committed:
             continue
+        if idle_reason(resource, hour_count=statistics.horizon):
+            continue  # what is to be stopped is not to be paid for a year
         if known.hourly_price > known.reserved_hourly_price > 0:
             discount = 1 - known.reserved_hourly_price / known.hourly_price
             kind = (known.provider, known.family, subject.region, subject.currency_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from decimal import Decimal
 
@@ -11,6 +12,8 @@ import pytest
 from services.optimizer.domain.consolidation import use_class
 from services.optimizer.domain.fit import (
     BUSY_RATIO,
+    IDLE_MEAN_MAX,
+    IDLE_PEAK_MAX,
     Fit,
     fitting_types,
     replay,
@@ -107,6 +110,19 @@ def test_every_idle_machine_is_found(real_machines: list[Machine]) -> None:
 
     print(f"{found} idle of {expected}: mean below 1 %, maximum below 5 %, at least 7 days")  # noqa: T201
     assert found == expected > 0
+
+
+def test_the_definition_of_idle_finds_41_of_250_machines() -> None:
+    summary = shared_path("vm_utilisation", "bitbrains_rnd_2013-08_vm_summary_shared.csv")
+    with summary.open() as file:
+        found = [
+            row["vm_id"]
+            for row in csv.DictReader(file)
+            if float(row["cpu_mean_pct"]) / 100 < IDLE_MEAN_MAX
+            and float(row["cpu_max_pct"]) / 100 < IDLE_PEAK_MAX
+        ]
+
+    assert len(found) == 41
 
 
 def test_gpu_pods_that_idle_or_hardly_work_are_told_from_the_busy_ones() -> None:

@@ -193,6 +193,19 @@ async def test_terms_that_contradict_each_other_are_named_by_field(caller: Calle
     assert wrong_zone.reason == "UNKNOWN_TIME_ZONE"
 
 
+async def test_an_instant_beyond_the_calendar_is_named_and_refused(caller: Caller) -> None:
+    far = at("9999-12-31")
+    anchored = await refused(create(caller, period_rule=model.PeriodRule(anchor_time=far)))
+    ended = await refused(create(caller, end_time=at("0001-01-02")))
+    asked = await refused(status_of(caller, "b1", far))
+
+    assert [*anchored.fields, *ended.fields, *asked.fields] == [
+        "anchor_time",
+        "end_time",
+        "at_time",
+    ]
+
+
 async def test_a_budget_that_would_begin_too_long_ago_is_refused(caller: Caller) -> None:
     refusal = await refused(
         create(caller, cadence=model.BUDGET_CADENCE_DAILY, start_time=at("2025-01-01"))

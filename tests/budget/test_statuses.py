@@ -220,11 +220,12 @@ async def test_a_backtest_needs_to_know_the_limit(caller: Caller) -> None:
     missing = await refused(replay(caller, model.Budget(display_name="x")))
     backwards = await refused(replay(caller, budget_of(), start="2026-03-05", end="2026-03-01"))
     unclear = await refused(replay(caller, budget_of(), start="yesterday"))
+    beyond = await refused(replay(caller, budget_of(), end="9999-12-31"))
     nobody = await refused(replay(caller, budget_id="nowhere"))
 
     assert missing.fields == ["budget.cadence", "budget.amount"]
     assert backwards.reason == "INVALID_PERIOD"
-    assert unclear.fields == ["start"]
+    assert (unclear.fields, beyond.fields) == (["start"], ["end"])
     assert nobody.code is grpc.StatusCode.NOT_FOUND
 
 

@@ -21,6 +21,8 @@ from services.kernel.errors import FieldViolations
 from services.kernel.exchange import ExchangeRates
 from services.kernel.period import Period, day_start, zone
 
+YEAR_MIN: Final = 1970  # the bounds of usage
+YEAR_MAX: Final = 2199
 EVENTS_MAX: Final = 200_000  # half a minute's reading; a longer replay is asked for in parts
 
 Instants = tuple[str, str]
@@ -123,13 +125,17 @@ def replayed_period(wish: BacktestWish, time_zone: str, now: datetime) -> Period
 def read_instant(field: str, text: str, time_zone: str) -> datetime:
     """Returns the instant of RFC 3339, or the first one of a local date. Raises FieldViolations."""
     try:
-        if len(text) == len("2026-01-31"):
-            return day_start(date.fromisoformat(text), zone(time_zone))
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        instant = (
+            day_start(date.fromisoformat(text), zone(time_zone))
+            if len(text) == len("2026-01-31")
+            else datetime.fromisoformat(text)
+        )
+    except (ValueError, OverflowError) as error:
         raise FieldViolations(
             [(field, f"{text!r} is neither a time such as 2026-03-01T00:00:00Z nor a date")]
         ) from error
     if instant.tzinfo is None:
         raise FieldViolations([(field, f"{text!r} names no time zone; add Z")])
+    if not YEAR_MIN <= instant.year <= YEAR_MAX:
+        raise FieldViolations([(field, f"must lie in the years {YEAR_MIN} to {YEAR_MAX}")])
     return instant

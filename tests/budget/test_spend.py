@@ -30,9 +30,11 @@ from tests.support.server import (
     JWT_SECRET,
     SERVICE_SECRET,
     LocalServer,
+    bearer,
     refused,
     service_token_of,
     serving,
+    token_of,
 )
 
 
@@ -336,3 +338,23 @@ async def test_two_replicas_never_spend_more_than_the_budget(
     assert Decimal(trial.decision.checks[0].held.amount) == admitted
     assert 95 < admitted <= 100
     assert server.target != second.target
+
+
+async def test_the_idempotency_key_of_a_header_is_the_request_id(
+    caller: Caller, server: LocalServer
+) -> None:
+    await make_budget(caller)
+    call = server.plain.unary_unary(
+        "/finops.budget.v1.BudgetService/AuthorizeSpend",
+        request_serializer=spend_messages_pb2.AuthorizeSpendRequest.SerializeToString,
+        response_deserializer=spend_messages_pb2.AuthorizeSpendResponse.FromString,
+    )
+    credential = bearer(token_of("org_admin", tenant=caller.tenant_id))
+    metadata = [*credential, ("idempotency-key", "once")]
+
+    answers = [await call(asking("10"), metadata=metadata) for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    assert answers[0].spend_authorization.request_id == "once"
+    trial = await authorize(caller, "0", validate_only=True)
+    assert trial.decision.checks[0].held.amount == "10"

@@ -111,6 +111,29 @@ async def test_a_period_is_reset_at_its_instant_and_never_twice(
     assert await resets_of(caller, made) == 1
 
 
+async def test_a_budget_that_cannot_be_turned_holds_no_other_up(
+    caller: Caller, turns: PeriodTurns, clock: ManualClock, budget_database: Database
+) -> None:
+    broken, made = await create(caller, cadence=DAILY), await create(caller, cadence=DAILY)
+    async with budget_database.system_transaction() as tx:
+        await tx.driver.execute(
+            "UPDATE budget.budget_version SET terms = jsonb_set(terms, '{rule,cadence}', '\"x\"')"
+            " WHERE budget_id = $1",
+            broken.budget_id,
+        )
+    clock.advance(timedelta(days=1))
+
+    await turns.turn_due()
+
+    assert [each.closed for each in await periods_of(caller, made)] == [True, False]
+    async with budget_database.system_transaction() as tx:
+        await tx.driver.execute(
+            "UPDATE budget.budget_version SET terms = jsonb_set(terms, '{rule,cadence}',"
+            " '\"daily\"') WHERE budget_id = $1",
+            broken.budget_id,
+        )
+
+
 async def test_a_reset_needs_no_worker(caller: Caller, clock: ManualClock) -> None:
     made = await create(caller, cadence=DAILY)
     clock.advance(timedelta(days=3))

@@ -7,12 +7,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from itertools import pairwise
+from typing import Final
 
 from services.budget.domain.calendar import PeriodRule
 from services.budget.domain.scope import Scope
 from services.budget.domain.threshold import DEFAULT_THRESHOLDS, THRESHOLDS_MAX, Threshold
 from services.kernel.errors import FieldViolations
 from services.kernel.money import EXACT, Money
+
+# Leaves room for rollover and increases in the 20 digits that money has.
+AMOUNT_END: Final = Decimal(10) ** 18
 
 
 class Enforcement(Enum):
@@ -117,8 +121,8 @@ class BudgetTerms:
         violations: list[tuple[str, str]] = []
         if not self.display_name:
             violations.append(("budget.display_name", "must not be empty"))
-        if self.amount.amount <= 0:
-            violations.append(("budget.amount", "must be more than zero"))
+        if not 0 < self.amount.amount < AMOUNT_END:
+            violations.append(("budget.amount", "must be above zero and below a quintillion"))
         places = [(each.ratio, each.basis) for each in self.thresholds]
         if len(set(places)) < len(places):
             violations.append(("budget.thresholds", "names one share and basis twice"))

@@ -23,8 +23,12 @@ POLL_SECONDS: Final = 1.0  # a reset is seen within this time of its instant
 BATCH: Final = 200  # budgets looked up at once; each is a transaction of its own
 
 log = structlog.get_logger(__name__)
-_resets = metrics.get_meter("finops.budget").create_counter(
+_meter = metrics.get_meter("finops.budget")
+_resets = _meter.create_counter(
     "finops_budget_period_resets_total", description="Periods that the worker began."
+)
+_failures = _meter.create_counter(
+    "finops_budget_turn_failures_total", description="Budgets whose period could not be turned."
 )
 
 
@@ -44,16 +48,26 @@ class PeriodTurns:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def turn_due(self) -> int:
-        """Brings the most overdue budgets up to now, and returns how many there were."""
+        """Brings the most overdue budgets up to now, and returns how many could be.
+
+        One that fails is logged and tried again, and holds no other up.
+        """
         async with self._database.system_transaction() as tx:
             due = await rows.due_budgets(tx, self._clock.now(), BATCH)
+        turned = 0
         for tenant_id, budget_id in due:
             turn = partial(self._turn, tenant_id=tenant_id, budget_id=budget_id)
-            begun = await self._database.run(None, turn)
+            try:
+                begun = await self._database.run(None, turn)
+            except Exception:
+                _failures.add(1)
+                log.exception("period not turned", tenant=tenant_id, budget=budget_id)
+                continue
+            turned += 1
             if begun:
                 _resets.add(begun)
                 log.info("period reset", tenant=tenant_id, budget=budget_id, periods=begun)
-        return len(due)
+        return turned
 
     async def _turn(self, tx: Transaction, *, tenant_id: str, budget_id: str) -> int:
         budget = await budgets.find_budget(tx, tenant_id, budget_id)

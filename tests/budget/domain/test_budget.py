@@ -244,6 +244,7 @@ def test_terms_that_cannot_hold_are_refused() -> None:
     falling = (PlannedPoint(Decimal("0.5"), Decimal(1)), PlannedPoint(Decimal(1), Decimal("0.2")))
     for wrong in (
         {"amount": amount("0")},
+        {"amount": amount("1000000000000000000")},
         {"plan": falling},
         {"start_at": START, "end_at": START},
         {"display_name": ""},

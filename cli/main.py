@@ -35,6 +35,7 @@ COMMANDS = {
     "budgets": "cli.budgets",
     "spend": "cli.spend",
     "alerts": "cli.alerts",
+    "keys": "cli.keys",
     "invoices": "cli.invoices",
     "billing": "cli.billing",
     "forecast": "cli.forecast",

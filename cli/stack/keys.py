@@ -40,9 +40,14 @@ def load_or_make_keys(data_dir: Path) -> StackKeys:
     made = {field.name: secrets.token_hex(32) for field in fields(StackKeys)}
     keys = StackKeys(**(made | kept))
     if len(kept) < len(made):
-        make_folder(data_dir, 0o711)
-        private.write(data_dir / FILE, asdict(keys))
+        store_keys(data_dir, keys)
     return keys
+
+
+def store_keys(data_dir: Path, keys: StackKeys) -> None:
+    """Replaces the secrets in the file, as a whole."""
+    make_folder(data_dir, 0o711)
+    private.write(data_dir / FILE, asdict(keys))
 
 
 def _kept(data_dir: Path) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from cli.stack.keys import FILE, load_keys, load_or_make_keys
+from cli.stack.keys import FILE, load_keys, load_or_make_keys, store_keys
 
 
 def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:
@@ -28,3 +29,13 @@ def test_a_secret_of_a_newer_release_is_added_and_the_others_stay(tmp_path: Path
     assert after.jwt_secret == before.jwt_secret
     assert len(after.encryption_keys) == 64
     assert load_keys(tmp_path) == after
+
+
+def test_changed_secrets_are_read_back(tmp_path: Path) -> None:
+    before = load_or_make_keys(tmp_path)
+
+    store_keys(tmp_path, replace(before, encryption_keys=f"{'a' * 64},{before.encryption_keys}"))
+
+    kept = load_or_make_keys(tmp_path)
+    assert kept.encryption_keys == f"{'a' * 64},{before.encryption_keys}"
+    assert kept.role_secret == before.role_secret

@@ -11,7 +11,8 @@ import pytest
 from starlette.datastructures import Headers
 
 from gateway.compression import ENCODINGS, negotiate
-from gateway.headers import deadline_of
+from gateway.errors import MalformedHeader
+from gateway.headers import deadline_of, metadata_of
 from gateway.settings import GatewaySettings
 from tests.gateway.example_image import example_image
 from tests.gateway.served import served
@@ -196,3 +197,22 @@ async def test_without_origins_none_is_admitted(client: httpx.AsyncClient) -> No
     answer = await client.get("/v1/query", headers={"origin": "https://app.example"})
 
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_headers_that_a_method_asks_for_are_handed_on_and_no_others() -> None:
+    headers = Headers({"stripe-signature": "t=1,v1=a", "x-other": "secret"})
+
+    forwarded = dict(metadata_of(headers, "id", ["stripe-signature", "x-absent"]))
+
+    assert forwarded["stripe-signature"] == "t=1,v1=a"
+    assert "x-other" not in forwarded
+    assert "x-absent" not in forwarded
+    assert "stripe-signature" not in dict(metadata_of(headers, "id"))
+
+
+@pytest.mark.parametrize("value", ["x" * 2049, "caf\u00e9"])
+def test_a_forwarded_header_that_metadata_cannot_carry_is_refused(value: str) -> None:
+    headers = Headers(raw=[(b"stripe-signature", value.encode("latin-1"))])
+
+    with pytest.raises(MalformedHeader):
+        metadata_of(headers, "id", ["stripe-signature"])

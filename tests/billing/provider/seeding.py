@@ -105,7 +105,15 @@ async def add_locked_invoice(
         subscription_id=f"sub-{invoice_id}",
         taxes=[rate],
     )
-    content = [
+    content = _lines(amounts, taxes)
+    async with database.transaction(tenant_id) as tx:
+        await invoices.add_invoice(tx, invoice)
+        await invoices.replace_content(tx, invoice, content, [])
+    return Seeded(tenant_id, invoice_id, invoice.total)
+
+
+def _lines(amounts: list[Decimal], taxes: list[Decimal]) -> list[InvoiceLine]:
+    return [
         InvoiceLine(
             line_id=f"line-{number}",
             line_key=f"line-{number}",
@@ -120,7 +128,3 @@ async def add_locked_invoice(
         )
         for number, (amount, tax) in enumerate(zip(amounts, taxes, strict=True), start=1)
     ]
-    async with database.transaction(tenant_id) as tx:
-        await invoices.add_invoice(tx, invoice)
-        await invoices.replace_content(tx, invoice, content, [])
-    return Seeded(tenant_id, invoice_id, invoice.total)

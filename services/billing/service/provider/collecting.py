@@ -271,7 +271,9 @@ class Collecting:
                 retryable=can_retry,
                 next_attempt_at=following,
             )
-            if invoice.state not in COLLECTIBLE:
+            # What somebody asked for and the provider cannot do says nothing about the payer.
+            is_idle = not code and attempt.attempt_number == 0
+            if is_idle or invoice.state not in COLLECTIBLE:
                 return
             is_last = made >= len(account.dunning.attempt_days)
             ends = is_last and account.dunning.end_action is not DunningEnd.KEEP

@@ -25,6 +25,11 @@ RESET_SECONDS_MAX = 5
 async def test_a_reset_is_told_within_five_seconds_and_once(
     budget_database: Database, usage_server: RunningUsage, tenant: str
 ) -> None:
+    # Budgets of other tests stand months ago by their own clocks: not what is measured here.
+    async with budget_database.system_transaction() as tx:
+        await tx.driver.execute(
+            "UPDATE budget.budget_period SET closed_at = now() WHERE closed_at IS NULL"
+        )
     settings = BudgetSettings(
         jwt_secret=SecretStr(JWT_SECRET), service_token_secret=SecretStr(SERVICE_SECRET)
     )

@@ -162,8 +162,16 @@ async def test_a_run_whose_job_was_lost_goes_on_where_it_stood(desk: Desk) -> No
         await tx.driver.execute(
             "UPDATE run_target SET is_done = false WHERE run_id = $1", run.run_id
         )
-        await enqueue(tx, DUE_JOB)
 
+    async def is_resumed() -> bool:
+        # As every minute does: the first may come while the queue still holds the old job.
+        async with database.system_transaction() as tx:
+            await enqueue(tx, DUE_JOB, key="due")
+        request = messages.GetOptimizationRunRequest(run_id=run.run_id)
+        found = await desk.runs("platform_admin").GetOptimizationRun(request)
+        return bool(found.run.HasField("end_time"))
+
+    await eventually(is_resumed, seconds=60)
     resumed = await ended(desk, run.run_id)
 
     assert resumed.state == run_model_pb2.RUN_STATE_SUCCEEDED

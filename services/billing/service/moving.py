@@ -89,10 +89,9 @@ class InvoiceMoves:
         Raises InvoiceStateForbids.
         """
         require_move(invoice.state, to, blocked_from=invoice.blocked_from)
-        changes.setdefault(
-            "blocked_from", invoice.state.value if to is InvoiceState.BLOCKED else ""
-        )
-        if to is not InvoiceState.BLOCKED:
+        is_blocked = to is InvoiceState.BLOCKED
+        changes.setdefault("blocked_from", invoice.state.value if is_blocked else "")
+        if not is_blocked:
             changes.setdefault("block_reason", "")
         moved = replace(invoice, state=to, revision=invoice.revision + 1, **changes)
         await rows.save_invoice(tx, moved)
@@ -124,8 +123,10 @@ class InvoiceMoves:
         await self._journal.record(tx, fact, tenant_id=moved.tenant_id)
         if to is InvoiceState.OPEN and invoice.issued_at is None and default_title:
             # Whoever is to be told is told once the invoice is certain.
-            key = f"{MAIL_JOB}:{moved.tenant_id}:{moved.invoice_id}"
-            payload = moved.invoice_id.encode()
+            payload, key = (
+                moved.invoice_id.encode(),
+                f"{MAIL_JOB}:{moved.tenant_id}:{moved.invoice_id}",
+            )
             await enqueue(tx, MAIL_JOB, payload, tenant_id=moved.tenant_id, key=key)
         return moved
 

@@ -17,13 +17,13 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import asyncpg
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.kernel.database import Database, Transaction
 from services.kernel.errors import InvalidArgument, OutOfRange
+from services.kernel.telemetry import current_traceparent
 from services.kernel.wakeup import EVERYBODY
 
 _F = TypeVar("_F")
@@ -37,7 +37,6 @@ HEARTBEAT_SECONDS = 15.0  # less than the idle timeouts of proxies
 TRIM_BATCH = 5_000  # rows deleted in one transaction, so that none holds locks for long
 
 _POSITION = re.compile(r"(\d{20})-(\d{19})", re.ASCII)
-_propagator = TraceContextTextMapPropagator()
 
 
 class InvalidFeedPosition(InvalidArgument):
@@ -337,10 +336,3 @@ class EncodedFeed(Feed[EncodedFact]):
 
 def _decode(row: Row) -> EncodedFact:
     return EncodedFact(row["kind"], row["payload"])
-
-
-def current_traceparent() -> str | None:
-    """Returns the W3C text of the current span, None outside of one; for a traceparent column."""
-    carrier: dict[str, Any] = {}
-    _propagator.inject(carrier)
-    return carrier.get("traceparent")

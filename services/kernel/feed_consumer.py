@@ -10,12 +10,12 @@ from typing import Generic, TypeAlias, TypeVar
 
 import structlog
 from opentelemetry import metrics, trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database, Transaction
 from services.kernel.errors import Aborted, OutOfRange
 from services.kernel.feed import START, FeedItem, FeedPage, FeedPosition
+from services.kernel.telemetry import link_to
 
 _F = TypeVar("_F")
 Source: TypeAlias = Callable[[FeedPosition], AsyncGenerator[FeedPage[_F], None]]
@@ -36,7 +36,6 @@ _failures = _meter.create_counter(
 _lag = _meter.create_histogram(
     "finops_feed_lag_seconds", unit="s", description="Age of the newest fact of a batch."
 )
-_propagator = TraceContextTextMapPropagator()
 
 
 class FeedGap(Aborted):
@@ -82,7 +81,7 @@ class FeedConsumer(Generic[_F]):
 
         after: the position that the page was read from. Raises FeedGap.
         """
-        links = [link for item in page.items[-LINKS_MAX:] if (link := _link(item.traceparent))]
+        links = [link for item in page.items[-LINKS_MAX:] for link in link_to(item.traceparent)]
         with _tracer.start_as_current_span(f"feed {self._name}", links=links):
             return await self._database.run(None, lambda tx: self._consume(tx, page, after))
 
@@ -141,11 +140,3 @@ class FeedConsumer(Generic[_F]):
             attempt += 1
             bound = min(RETRY_SECONDS * 2**attempt, RETRY_SECONDS_MAX)
             await asyncio.sleep(random.uniform(0, bound))  # noqa: S311 - spreads retries
-
-
-def _link(traceparent: str | None) -> trace.Link | None:
-    if traceparent is None:
-        return None
-    context = _propagator.extract({"traceparent": traceparent})
-    span = trace.get_current_span(context).get_span_context()
-    return trace.Link(span) if span.is_valid else None

@@ -224,10 +224,10 @@ def current_trace_id() -> str:
     return f"{span.trace_id:032x}" if span.is_valid else ""
 
 
-def current_traceparent() -> str:
-    """Returns the current span as a W3C traceparent, empty outside of one."""
+def current_traceparent() -> str | None:
+    """Returns the current span as a W3C traceparent, None outside of one; for such a column."""
     span = trace.get_current_span().get_span_context()
-    return traceparent_of(span) if span.is_valid else ""
+    return traceparent_of(span) if span.is_valid else None
 
 
 def traceparent_of(span: SpanContext) -> str:

@@ -136,7 +136,7 @@ async def test_a_trace_goes_through_two_services() -> None:
 
 
 def test_outside_of_a_span_there_is_no_trace() -> None:
-    assert (current_trace_id(), current_traceparent()) == ("", "")
+    assert (current_trace_id(), current_traceparent()) == ("", None)
 
 
 def test_a_feed_hop_is_a_link() -> None:
@@ -155,7 +155,7 @@ def test_no_trace_is_no_link(traceparent: str | None) -> None:
 
 
 def test_a_span_that_is_not_recorded_keeps_the_callers_decision() -> None:
-    def serve() -> tuple[bool, str]:
+    def serve() -> tuple[bool, str | None]:
         span = enter_call(None, "call", {"traceparent": TRACEPARENT}, {})
         return span.is_recording(), current_traceparent()
 

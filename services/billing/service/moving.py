@@ -60,6 +60,13 @@ async def add_event(
     await add_events(tx, invoice.tenant_id, invoice.invoice_id, [event])
 
 
+async def _tell(tx: Transaction, invoice: Invoice) -> None:
+    """Queues the mail, so that whoever is to be told is told once the invoice is certain."""
+    key = f"{MAIL_JOB}:{invoice.tenant_id}:{invoice.invoice_id}"
+    payload = invoice.invoice_id.encode()
+    await enqueue(tx, MAIL_JOB, payload, tenant_id=invoice.tenant_id, key=key)
+
+
 class InvoiceMoves:
     """Changes invoices whose rows the transaction has locked."""
 
@@ -122,12 +129,7 @@ class InvoiceMoves:
         )
         await self._journal.record(tx, fact, tenant_id=moved.tenant_id)
         if to is InvoiceState.OPEN and invoice.issued_at is None and default_title:
-            # Whoever is to be told is told once the invoice is certain.
-            payload, key = (
-                moved.invoice_id.encode(),
-                f"{MAIL_JOB}:{moved.tenant_id}:{moved.invoice_id}",
-            )
-            await enqueue(tx, MAIL_JOB, payload, tenant_id=moved.tenant_id, key=key)
+            await _tell(tx, moved)
         return moved
 
     async def settle(

@@ -23,12 +23,13 @@ from services.budget.domain.alert import (
 from services.budget.domain.threshold import Basis, Severity
 from services.budget.tables.alerts import alert as table
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import Feed, FeedPosition, current_traceparent
+from services.kernel.feed import Feed, FeedPosition
 from services.kernel.filter import FieldType, FilterField
 from services.kernel.listing import Listing
 from services.kernel.money import Money
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period
+from services.kernel.telemetry import current_traceparent
 
 FEED_TABLE = "budget.alert_change"
 SEVERITIES = tuple(Severity)  # a severity is stored as its place here, from 1

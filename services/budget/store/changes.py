@@ -11,9 +11,10 @@ from typing import Any
 from services.budget.domain.budget import PeriodTotals
 from services.budget.domain.change import BudgetChange, ChangeKind
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import Feed, FeedPosition, current_traceparent
+from services.kernel.feed import Feed, FeedPosition
 from services.kernel.money import format_decimal
 from services.kernel.period import Period
+from services.kernel.telemetry import current_traceparent
 
 TABLE = "budget.budget_change"
 _AMOUNTS = ("amount", "rolled_over", "increased", "spent", "held", "excess")

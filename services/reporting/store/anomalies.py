@@ -12,11 +12,12 @@ from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import Feed, FeedPosition, current_traceparent
+from services.kernel.feed import Feed, FeedPosition
 from services.kernel.filter import FieldType, FilterField
 from services.kernel.listing import Listing
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period
+from services.kernel.telemetry import current_traceparent
 from services.reporting.domain.anomaly.anomaly import (
     Anomaly,
     Cause,

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from services.kernel import audit
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import current_traceparent
 from services.kernel.money import EXACT, format_decimal
+from services.kernel.telemetry import current_traceparent
 from services.usage.domain.event import Costs, UsageEvent
 from services.usage.domain.stateful_meter import MeterMonth, StatefulMeter
 from services.usage.domain.stored_event import EventVoided, StoredEvent, negated

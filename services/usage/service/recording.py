@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from opentelemetry import metrics
 
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import current_traceparent
+from services.kernel.telemetry import current_traceparent
 from services.usage.domain.event import UsageEvent
 from services.usage.domain.recording import CONFLICT_TEXT, Problem, Receipt, Verdict
 from services.usage.errors import BatchRaced

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_NAT64 = IPv6Network("64:ff9b::/96")
+# Networks of their own that `is_global` takes for public: site-local addresses (RFC 3879), and a
+# network's own translation prefix (RFC 8215), which can hide an IPv4 address at several places.
+_LOCAL = (IPv6Network("fec0::/10"), IPv6Network("64:ff9b:1::/48"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     inner = _inner(address)
     if inner is not None:
         return is_public(inner)
+    if any(address in network for network in _LOCAL):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
@@ -46,7 +51,7 @@ def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | None:
     """Returns the IPv4 address that an IPv6 address leads to."""
     if isinstance(address, IPv4Address):
         return None
-    if any(address in network for network in _NAT64):
+    if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
 

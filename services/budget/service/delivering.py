@@ -143,13 +143,19 @@ class Deliverer:
         try:
             try:
                 message = await self._load(claimed)
-            except Error as error:
-                # A secret that does not open, for example: its delivery must not fail the others'.
-                attempt = DeliveryAttempt(self._clock.now(), timedelta(0), error=error.message)
-            else:
                 if message is None:
                     return
                 attempt = await self._senders.send(message)
+            except Error as error:
+                # A secret that does not open, for example: its delivery must not fail the others'.
+                attempt = DeliveryAttempt(self._clock.now(), timedelta(0), error=error.message)
+            except Exception as error:
+                # What no sender foresaw fails like the rest: backs off, ends as a dead letter.
+                log.exception("delivery failed", delivery=claimed.delivery_id)
+                name = type(error).__name__
+                attempt = DeliveryAttempt(
+                    self._clock.now(), timedelta(0), error=f"failed by {name}"
+                )
             await self._conclude(claimed, attempt)
         except Exception:
             # The lease ends, and the delivery is tried again: nothing is lost, and seen in the log.

@@ -265,6 +265,18 @@ async def test_what_never_arrives_becomes_a_dead_letter_an_alert_and_a_replay_un
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
 
 
+async def test_what_no_sender_foresaw_is_an_attempt_that_failed(alerting: Alerting) -> None:
+    # A URL that the standard library takes, and the HTTP client does not.
+    channel_id = await alerting.webhook(f"http://127.0.0.1:{free_port()}/a\x01b")
+    (delivery_id,) = await publish(alerting, channel_id)
+
+    await alerting.work()
+
+    delivery = await alerting.delivery(delivery_id)
+    assert delivery.state == model.DELIVERY_STATE_QUEUED
+    assert [each.error for each in delivery.attempts] == ["failed by InvalidURL"]
+
+
 async def test_a_receiver_that_is_gone_for_good_is_not_tried_again_and_dead_letters_replay_at_once(
     alerting: Alerting,
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import structlog
 
 from services.budget.domain.settlement import OpenAuthorization, replace_by_usage
+from services.budget.errors import UsageRefused
 from services.budget.service.budget_index import BudgetIndexes
 from services.budget.service.spend_ledger import SpendLedger, following
 from services.budget.store import accounts, authorizations, counted
@@ -91,13 +92,26 @@ class Claims:
 
         async def one(claim: Claim) -> None:
             async with turns:
-                found = await self._events.find(
-                    claim.tenant_id, claim.usage_source, claim.usage_event_id
-                )
+                found = await self._find(claim)
                 await self._database.run(None, lambda tx: self._settle(tx, claim, found))
 
         await asyncio.gather(*(one(claim) for claim in due))
         return len(due)
+
+    async def _find(self, claim: Claim) -> FoundEvent | None:
+        try:
+            return await self._events.find(
+                claim.tenant_id, claim.usage_source, claim.usage_event_id
+            )
+        except UsageRefused as error:
+            # Looked for again like one that has not arrived: it must not hold the others up.
+            log.warning(
+                "claim refused",
+                claim=claim.authorization_id,
+                reason=error.reason,
+                metadata=error.metadata,
+            )
+            return None
 
     async def _settle(self, tx: Transaction, claim: Claim, found: FoundEvent | None) -> None:
         now = self._clock.now()

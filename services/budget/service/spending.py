@@ -98,7 +98,7 @@ class Spending:
         async def work(tx: Transaction) -> int:
             now = self._clock.now()
             expired = await authorizations.lock_expired(tx, now, EXPIRED_MAX)
-            batch = await self._batch(tx, now, [], {}, expired)
+            batch = await self._batch(tx, now, [], {}, expired=expired, current={})
             await self._write(tx, *batch)
             return len(expired)
 
@@ -112,11 +112,11 @@ class Spending:
         try:
             return await self._answered(operations)
         except CommitUnknown as error:
-            # What has a request_id finds out by it whether the commit was done.
-            if all(each.request_id for each in operations):
-                return await self._answered(operations)
-            if len(operations) == 1:
-                return [error]
+            # What has a request_id finds out by it whether the commit was done; what has none could
+            # be done twice, so its caller is told.
+            again = [each for each in operations if each.request_id]
+            answers = iter(await self._answered(again) if again else ())
+            return [next(answers) if each.request_id else error for each in operations]
         except Error as error:
             return [error] * len(operations)
         except Exception as error:  # noqa: BLE001 - one call's values must not fail its neighbours
@@ -148,10 +148,14 @@ class Spending:
         expired = (
             await authorizations.lock_expired(tx, now, EXPIRED_MAX) if seen.has_expired else []
         )
-        for tenant_id, revision in seen.revisions.items():
-            if self._indexes.at(tenant_id, revision) is None:
-                await self._indexes.read(tx, tenant_id)
-        batch, before, indexes = await self._batch(tx, now, operations, targets, expired)
+        current = {
+            tenant_id: self._indexes.at(tenant_id, revision)
+            or await self._indexes.read(tx, tenant_id)
+            for tenant_id, revision in seen.revisions.items()
+        }
+        batch, before, indexes = await self._batch(
+            tx, now, operations, targets, expired=expired, current=current
+        )
         batch.view.answered.update(seen.answered)
         batch.view.ended.update(ended)
         answers = [batch.answer(place, each) for place, each in enumerate(operations)]
@@ -164,13 +168,18 @@ class Spending:
         now: datetime,
         operations: Sequence[Operation],
         targets: dict[tuple[str, str], StoredAuthorization],
+        *,
         expired: Sequence[StoredAuthorization],
+        current: Mapping[str, BudgetIndex],
     ) -> tuple[SpendBatch, Mapping[AccountKey, LockedAccount], Mapping[str, BudgetIndex]]:
-        """Locks the periods of everything at once, and gives back what ran out."""
+        """Locks the periods of everything at once, and gives back what ran out.
+
+        current: indexes as this transaction sees them; those of other tenants are read here.
+        """
         tenants = {each.tenant_id for each in operations}
         tenants |= {each.open.tenant_id for each in expired}
         indexes = {
-            tenant_id: self._indexes.known(tenant_id) or await self._indexes.read(tx, tenant_id)
+            tenant_id: current.get(tenant_id) or await self._indexes.read(tx, tenant_id)
             for tenant_id in sorted(tenants)
         }
         covering: list[Sequence[Covering]] = [

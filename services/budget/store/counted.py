@@ -56,9 +56,16 @@ async def is_counted(tx: Transaction, tenant_id: str, recorded_at: datetime) -> 
 
 
 async def trim(tx: Transaction, now: datetime) -> None:
-    """Forgets transactions that are old enough to be counted for certain."""
+    """Forgets transactions that are old enough to be counted for certain.
+
+    The newest ones stay: older than they is counted, also where nothing has come since.
+    """
     await tx.driver.execute(
-        "DELETE FROM budget.counted_transaction WHERE recorded_at < $1", now - KEPT
+        """
+        DELETE FROM budget.counted_transaction WHERE recorded_at < $1
+        AND recorded_at < (SELECT max(recorded_at) FROM budget.counted_transaction)
+        """,
+        now - KEPT,
     )
 
 

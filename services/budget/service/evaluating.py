@@ -61,12 +61,12 @@ class MovedPeriod:
         )
 
     def incidents(self) -> Iterator[tuple[AlertKind, Severity, str]]:
-        """Yields what happened for the first time in the period."""
+        """Yields what happened; of each kind only the first of the period becomes an alert."""
         before, after, name = self.before, self.after, self.budget.newest.terms.display_name
         if after.denied_count and not before.denied_count:
             text = f"{name} refused work that would have passed its limit."
             yield AlertKind.LIMIT_DENIAL, Severity.CRITICAL, text
-        if after.totals.excess > 0 >= before.totals.excess:
+        if after.totals.excess > before.totals.excess and after.totals.remaining < 0:
             text = f"Work covered by {name} cost more than was held for it, and passed the limit."
             yield AlertKind.SETTLEMENT_EXCESS, Severity.WARNING, text
         if after.totals.unpriced_events and not before.totals.unpriced_events:

@@ -163,6 +163,9 @@ class Periods:
         row = await periods.find_period(tx, *key, for_update=True)
         if row is None:
             raise LookupError("a period that was just added has no row")
+        if added and row.totals.limit <= ZERO:
+            # Overspend took all of it: no spend crosses a threshold from here on.
+            await self._evaluator.evaluate_rows(tx, budget.tenant_id, [row])
         if added or rolled is None or row.closed_at is not None:
             return row
         row = replace(row, totals=replace(row.totals, rolled_over=rolled))

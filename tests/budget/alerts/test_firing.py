@@ -10,10 +10,15 @@ from finops.budget.v1 import alert_model_pb2 as model
 from finops.budget.v1 import budget_model_pb2
 from standardwebhooks import Webhook
 
+from services.budget import bootstrap
+from services.budget.convert.usage_reader import StubUsageReader
+from services.budget.settings import BudgetSettings
 from tests.budget.alerts.alerting import SECRET, Alerting
 from tests.budget.alerts.receiving import Mailbox, http_receiver
-from tests.budget.making import create, money, update
+from tests.budget.conftest import RunningUsage
+from tests.budget.making import create, money, status_of, update
 from tests.budget.test_spend import admitted_or_none, authorize, settle
+from tests.support.server import service_token_of
 
 
 async def spend(alerting: Alerting, amount: str) -> None:
@@ -130,6 +135,64 @@ async def test_a_raised_limit_resolves_alerts_and_they_return_when_it_is_reached
         model.ALERT_STATE_AUTO_RESOLVED,
         model.ALERT_STATE_OPEN,
     ]
+
+
+async def test_a_settlement_above_its_hold_alerts_once_it_passes_the_limit(
+    alerting: Alerting,
+) -> None:
+    await create(alerting.caller)
+    small, large, larger = [await authorize(alerting.caller, "1") for _ in range(3)]
+
+    await settle(alerting.caller, small.authorization_id, "40")
+    within = await alerting.listed("kind = SETTLEMENT_EXCESS")
+    await settle(alerting.caller, large.authorization_id, "80")
+    await settle(alerting.caller, larger.authorization_id, "5")
+
+    assert within == []
+    (alert,) = await alerting.listed("kind = SETTLEMENT_EXCESS")
+    assert alert.observed.amount == "120"
+
+
+async def test_a_period_that_overspend_took_as_a_whole_alerts_as_it_begins(
+    alerting: Alerting,
+) -> None:
+    budget = await create(
+        alerting.caller,
+        cadence=budget_model_pb2.BUDGET_CADENCE_DAILY,
+        thresholds=[half()],
+        rollover=budget_model_pb2.RolloverPolicy(enabled=True, carry_overspend=True),
+    )
+    await spend(alerting, "250")
+
+    alerting.clock.advance(timedelta(days=1))
+    await status_of(alerting.caller, budget.budget_id)
+    await spend(alerting, "1")
+
+    fired = await alerting.listed()
+    assert [alert.limit.amount for alert in fired] == ["100", "-50"]
+    assert fired[0].period.end_time == fired[1].period.start_time
+
+
+async def test_a_replica_that_has_not_seen_a_budget_yet_resolves_its_alert_with_the_hold(
+    alerting: Alerting, settings: BudgetSettings, usage_server: RunningUsage
+) -> None:
+    database, clock = alerting.built.alert_work._database, alerting.clock
+    usage = StubUsageReader(usage_server.server.channel_with(service_token_of("budget", tenant="")))
+    other = bootstrap.foundation_of(
+        database, usage, bootstrap.alert_base(database, clock=clock), settings, clock=clock
+    )
+    await other.indexes.get(alerting.caller.tenant_id)
+    committed = budget_model_pb2.AlertThreshold(
+        threshold_ratio="0.8", basis=budget_model_pb2.THRESHOLD_BASIS_COMMITTED
+    )
+    await create(alerting.caller, thresholds=[committed])
+    await authorize(alerting.caller, "80")
+
+    clock.advance(timedelta(minutes=16))
+    await other.spending.expire_holds()
+
+    (alert,) = await alerting.listed()
+    assert alert.state == model.ALERT_STATE_AUTO_RESOLVED
 
 
 async def test_a_mail_and_a_signed_webhook_tell_of_an_alert(

@@ -92,7 +92,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def built(
+async def built(
     reporting_database: Database,
     usage_server: LocalServer,
     budget_server: LocalServer,
@@ -152,7 +152,7 @@ class Caller:
 
 
 @pytest.fixture
-def caller(
+async def caller(
     tenant: str, server: LocalServer, usage_server: LocalServer, budget_server: LocalServer
 ) -> Caller:
     """The administrator of a tenant that no other test uses."""

@@ -128,6 +128,7 @@ def build(
         usage=base.usage,
         periods=base.periods,
         feed=base.feed,
+        evaluator=base.evaluator,
         tokens=base.tokens,
         clock=clock,
     )

@@ -6,10 +6,12 @@ import asyncio
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 import structlog
 
+from services.budget.domain.alert import AlertKind, round_for_people
 from services.budget.domain.budget import Budget
 from services.budget.domain.change import ChangeKind
 from services.budget.domain.ledger_entry import LedgerEntryKind, Movement
@@ -21,11 +23,13 @@ from services.budget.domain.reconciliation import (
 )
 from services.budget.domain.spend_errors import ReconciliationNotFound
 from services.budget.errors import BudgetNotFound
+from services.budget.service.evaluating import Evaluator
 from services.budget.service.filling import COST_CONSUMER
 from services.budget.service.periods import Periods, change_of_period
 from services.budget.service.usage import SpendAnswer, UsageReader
 from services.budget.store import accounts, budgets, reconciliations
 from services.budget.store.accounts import AccountKey
+from services.budget.store.alert_candidates import PeriodKey
 from services.budget.store.changes import BudgetFeed
 from services.budget.store.periods import lock_counted
 from services.kernel import audit
@@ -34,7 +38,7 @@ from services.kernel.database import Database, Transaction
 from services.kernel.errors import Error
 from services.kernel.ids import new_id
 from services.kernel.jobs import Job, enqueue
-from services.kernel.money import EXACT
+from services.kernel.money import EXACT, Money
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period
 
@@ -44,6 +48,7 @@ ALLOCATED_JOB: Final = "count_allocated"
 ACTOR: Final = "service:budget"
 PERIODS_DEFAULT: Final = 2  # the running one and the one before, which late usage still changes
 ATTEMPTS: Final = 10  # comparisons while usage arrives
+ROUNDING: Final = Decimal("0.000000001")  # converting each change and their sum may differ so
 PAUSE_SECONDS: Final = 0.2  # in which the feed's consumer comes as far as the answer
 
 log = structlog.get_logger(__name__)
@@ -71,14 +76,16 @@ class Reconciler:
         usage: UsageReader,
         periods: Periods,
         feed: BudgetFeed,
+        evaluator: Evaluator,
         tokens: PageTokens,
         clock: Clock,
     ) -> None:
-        """usage: whose answer is the truth."""
+        """usage: whose answer is the truth. evaluator: compares what changed with thresholds."""
         self._database = database
         self._usage = usage
         self._periods = periods
         self._feed = feed
+        self._evaluator = evaluator
         self._tokens = tokens
         self._clock = clock
 
@@ -140,7 +147,11 @@ class Reconciler:
             now = self._clock.now()
             period = None if budget is None else budget.period_at(now)
             if budget is not None and period is not None:
-                await self._compare(budget, period, LedgerEntryKind.CORRECTION, "")
+                try:
+                    await self._compare(budget, period, LedgerEntryKind.CORRECTION, "")
+                except Error as error:
+                    # Compared again in a minute; the other budgets must not wait for this one.
+                    log.warning("allocated cost not counted", budget=budget_id, reason=error.reason)
 
     async def run(self, job: Job) -> None:
         """Does a queued comparison; again from its beginning after a crash, which is harmless."""
@@ -223,7 +234,8 @@ class Reconciler:
                         budget,
                         _drift(budget, compared, answer, cause),
                         unpriced_change=_unpriced_change(compared, answer),
-                        kind=kind if is_comparable else None,
+                        kind=kind,
+                        is_comparable=is_comparable,
                         reconciliation_id=reconciliation_id,
                     )
             await asyncio.sleep(PAUSE_SECONDS)
@@ -237,8 +249,10 @@ class Reconciler:
         *,
         unpriced_change: int,
         kind: LedgerEntryKind | None,
+        is_comparable: bool,
         reconciliation_id: str,
     ) -> BudgetDrift | None:
+        kind = kind if is_comparable else None
         if not drift.difference and not (kind and unpriced_change):
             return None
         if kind is not None:
@@ -246,7 +260,20 @@ class Reconciler:
             await self._repair(tx, budget, drift, kind, unpriced_change)
         if reconciliation_id:
             drift = await reconciliations.add_drift(tx, budget.tenant_id, reconciliation_id, drift)
+            if abs(drift.difference) > ROUNDING and is_comparable:
+                await self._report(tx, budget, drift)
         return drift
+
+    async def _report(self, tx: Transaction, budget: Budget, drift: BudgetDrift) -> None:
+        """Fires an alert about a difference that should not be."""
+        terms = budget.newest.terms
+        if terms.includes_allocated:
+            return  # what rules moved since the last count is no error
+        difference = round_for_people(Money(drift.currency_code, abs(drift.difference)))
+        repaired = "It is repaired." if drift.is_repaired else "It is not repaired yet."
+        message = f"{terms.display_name} and stored usage differ by {difference}. {repaired}"
+        key = PeriodKey(budget.tenant_id, budget.budget_id, drift.period.start)
+        await self._evaluator.report(tx, key, AlertKind.LEDGER_DRIFT, message)
 
     async def _repair(
         self,
@@ -270,6 +297,7 @@ class Reconciler:
         row = moved[AccountKey(*movement[:3])]
         fact = change_of_period(row, ChangeKind.RECONCILED, now)
         await self._feed.append(tx, [fact], tenant_id=budget.tenant_id)
+        await self._evaluator.evaluate_rows(tx, budget.tenant_id, [row])
         await self._periods.carry(tx, budget, row)
         if kind is LedgerEntryKind.REPAIR:
             await audit.append(

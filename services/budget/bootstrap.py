@@ -239,9 +239,6 @@ def budget_servicer(
         tokens=tokens,
         clock=clock,
     )
-    statuses = Statuses(
-        database, usage=base.usage, periods=base.periods, tokens=tokens, clock=clock
-    )
     backtests = Backtests(
         database, usage=base.usage, directories=base.directories, rates=base.rates, clock=clock
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,12 @@ from services.budget import bootstrap
 from services.budget.bootstrap import Foundation
 from services.budget.convert.usage_reader import StubUsageReader
 from services.budget.domain.scope import SpendAttributes
-from services.budget.domain.spend import CostEstimate, EstimateMethod, SpendAuthorization
+from services.budget.domain.spend import (
+    AuthorizationState,
+    CostEstimate,
+    EstimateMethod,
+    SpendAuthorization,
+)
 from services.budget.errors import UsageRefused
 from services.budget.service.claiming import Claims, FoundEvent
 from services.budget.service.spend_request import Ask
@@ -116,3 +122,20 @@ async def test_what_was_counted_last_stays_counted_however_long_nothing_comes(
 
     assert is_counted
     assert is_older_counted
+
+
+async def test_a_decision_leaves_the_holds_of_other_tenants_alone(
+    caller: Caller, base: Foundation, clock: ManualClock
+) -> None:
+    await make_budget(caller, "100")
+    held = await authorize(caller, "10")
+    clock.advance(timedelta(minutes=16))
+
+    other = replace(ask(caller, "1"), tenant_id=f"tenant-{new_id()}")
+    await base.spending.authorize_spend(other)
+    left = await base.spending.explain_authorization(caller.tenant_id, held.authorization_id)
+    await base.spending.authorize_spend(ask(caller, "1"))
+    back = await base.spending.explain_authorization(caller.tenant_id, held.authorization_id)
+
+    assert left.state is AuthorizationState.HELD
+    assert back.state is AuthorizationState.EXPIRED

@@ -145,8 +145,12 @@ class Spending:
         requests = end_requests(operations)
         ended = await authorizations.ended_by(tx, requests) if requests else {}
         targets = await authorizations.lock(tx, wanted)
+        # Of these tenants alone: nobody waits for the locks of others, or fails with them.
+        own = sorted(seen.revisions)
         expired = (
-            await authorizations.lock_expired(tx, now, EXPIRED_MAX) if seen.has_expired else []
+            await authorizations.lock_expired(tx, now, EXPIRED_MAX, tenants=own)
+            if seen.has_expired
+            else []
         )
         current = {
             tenant_id: self._indexes.at(tenant_id, revision)

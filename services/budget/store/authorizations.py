@@ -100,7 +100,8 @@ WHERE stored.tenant_id = input.tenant_id AND stored.authorization_id = input.aut
 
 _EXPIRED = """
 SELECT * FROM budget.spend_authorization
-WHERE state = 1 AND expires_at <= $1 ORDER BY tenant_id, authorization_id LIMIT $2
+WHERE state = 1 AND expires_at <= $1 AND ($3::text[] IS NULL OR tenant_id = ANY($3))
+ORDER BY tenant_id, authorization_id LIMIT $2
 FOR UPDATE SKIP LOCKED
 """
 
@@ -163,9 +164,15 @@ async def lock(
     return {(row["tenant_id"], row["authorization_id"]): stored_of(row) for row in rows}
 
 
-async def lock_expired(tx: Transaction, now: datetime, limit: int) -> list[StoredAuthorization]:
-    """Returns and locks holds that ran out, of all tenants, those of others left alone."""
-    return [stored_of(row) for row in await tx.driver.fetch(_EXPIRED, now, limit)]
+async def lock_expired(
+    tx: Transaction, now: datetime, limit: int, *, tenants: Sequence[str] | None = None
+) -> list[StoredAuthorization]:
+    """Returns and locks holds that ran out, but for those that another transaction has locked.
+
+    tenants: None for all.
+    """
+    rows = await tx.driver.fetch(_EXPIRED, now, limit, tenants)
+    return [stored_of(row) for row in rows]
 
 
 async def ended_by(

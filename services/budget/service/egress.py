@@ -66,7 +66,8 @@ def watched(policy: EgressPolicy) -> Iterator[None]:
         if not _installed:
             sys.addaudithook(_audit)
             _installed.append(True)
-    _watched.policy = policy
+    # A host that this thread resolved for another message says nothing of this one.
+    _watched.policy, _watched.host = policy, ""
     try:
         yield
     finally:

@@ -14,7 +14,12 @@ from services.budget.convert.alerts import from_severity, to_severity
 from services.budget.convert.instants import from_instant, from_optional
 from services.budget.convert.merging import merged
 from services.budget.domain.alert_errors import etag_of
-from services.budget.domain.channel import Channel, ChannelKind, ChannelSecrets
+from services.budget.domain.channel import (
+    Channel,
+    ChannelKind,
+    ChannelSecrets,
+    require_same_host,
+)
 from services.budget.domain.notification import EventSubscription
 from services.budget.domain.threshold import Severity
 from services.kernel.listing import ListRequest, page_request
@@ -67,7 +72,8 @@ def to_channel_change(
 ) -> Callable[[Channel, ChannelSecrets], tuple[Channel, ChannelSecrets]]:
     """Returns what the update makes of a channel; secrets left empty stay. Raises UnknownMaskPath.
 
-    A header whose value is masked, as it was read, keeps its value.
+    A header whose value is masked, as it was read, keeps its value, unless the channel moves to
+    another host: the change then raises InvalidChannel.
     """
     message = request.channel
     fields = fields_to_update(
@@ -76,18 +82,19 @@ def to_channel_change(
 
     def change(channel: Channel, secrets: ChannelSecrets) -> tuple[Channel, ChannelSecrets]:
         given = to_secrets(message)
-        headers = secrets.headers
+        headers, unseen = secrets.headers, list(secrets.headers)
         if "headers" in fields:
-            headers = {
-                name: secrets.headers.get(name, value) if value == _MASK else value
-                for name, value in given.headers.items()
-            }
+            unseen = [name for name, value in given.headers.items() if value == _MASK]
+            stored = {name: secrets.headers[name] for name in unseen if name in secrets.headers}
+            headers = {**given.headers, **stored}
         kept = ChannelSecrets(
             address=("address" in fields and given.address) or secrets.address,
             signing_secret=("signing_secret" in fields and given.signing_secret)
             or secrets.signing_secret,
             headers=headers,
         )
+        if unseen:
+            require_same_host(secrets.address, kept.address)
         changed = to_channel(merged(from_channel(channel), message, fields))
         return replace(changed, health=channel.health), kept
 

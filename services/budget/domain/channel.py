@@ -124,6 +124,17 @@ def webhook_url(address: str) -> str:
     return address
 
 
+def require_same_host(before: str, after: str) -> None:
+    """Refuses to send headers that nobody can read any more to another host. Raises InvalidChannel.
+
+    Whoever may change a channel would read them there.
+    """
+    if urlsplit(before)[:2] != urlsplit(after)[:2]:
+        raise InvalidChannel(
+            "headers: give all their values anew with an address on another host", field="headers"
+        )
+
+
 def require_secret(secret: str) -> None:
     """Refuses what Standard Webhooks does not take as a secret. Raises InvalidChannel."""
     text = secret.removeprefix(SECRET_PREFIX)

@@ -72,6 +72,26 @@ async def test_an_update_keeps_the_secrets_it_leaves_empty(alerting: Alerting) -
     assert refusal.reason == "ALERT_RESOURCE_CHANGED"
 
 
+async def test_hidden_headers_do_not_move_to_another_host(alerting: Alerting) -> None:
+    channel_id = await alerting.webhook(PUBLIC, headers={"authorization": "Bearer hidden"})
+    elsewhere = "https://93.184.216.35/hook"
+
+    async def moved(**fields: Any) -> model.NotificationChannel:
+        changed = model.NotificationChannel(channel_id=channel_id, **fields)
+        request = channel_service_pb2.UpdateNotificationChannelRequest(channel=changed)
+        answer = await alerting.channels.UpdateNotificationChannel(request)
+        return answer.notification_channel
+
+    kept = await refused(moved(address=elsewhere))
+    masked = await refused(moved(address=elsewhere, headers={"authorization": "***"}))
+    same_host = await moved(address="https://93.184.216.34/other")
+    anew = await moved(address=elsewhere, headers={"authorization": "Bearer new"})
+
+    assert (kept.reason, masked.reason) == ("INVALID_CHANNEL", "INVALID_CHANNEL")
+    assert same_host.address_hint == "https://93.184.216.34"
+    assert anew.address_hint == "https://93.184.216.35"
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

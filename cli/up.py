@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from cli.options import DEFAULT_DATA_DIR, DataDir
 from cli.output import Output
 from cli.stack.detached import start_detached
 from cli.stack.keys import load_or_make_keys
-from cli.stack.services import describe
+from cli.stack.services import describe, service_names
 from cli.stack.state import StackState, read_state
 from cli.stack.supervisor import Stack
 from cli.tokens import sign_token
@@ -44,19 +45,25 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when it is up; `finops down` ends it.")
     ] = False,
+    service: Annotated[
+        list[str] | None,
+        typer.Option("--service", help="Run this service alone, not all. Repeat it."),
+    ] = None,
 ) -> None:
     """Runs PostgreSQL, Redis, every service and the gateway until Ctrl-C.
 
     FINOPS_DATABASE_URL and FINOPS_REDIS_URL name servers to use instead of the embedded ones.
     """
     output = Output()
+    services = require_services(service or [])
     if detach:
         arguments = ["--data-dir", str(data_dir), "--demo" if demo else "--no-demo"]
         arguments += ["--port", str(port)] if port else []
+        arguments += [part for name in services for part in ("--service", name)]
         start_detached(data_dir, arguments, output.note)
         show_addresses(data_dir, read_state(data_dir), output)
         return
-    stack = Stack(data_dir, report=output.note, port=port)
+    stack = Stack(data_dir, report=output.note, port=port, services=services)
 
     async def on_ready(state: StackState) -> None:
         if demo and not state.demo_tenant:
@@ -64,6 +71,15 @@ def up(
         show_addresses(data_dir, state, output)
 
     asyncio.run(stack.run(on_ready))
+
+
+def require_services(names: Sequence[str]) -> Sequence[str]:
+    """Returns the names; raises typer.BadParameter for one that is no service."""
+    known = service_names()
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"{name} is no service; there are {', '.join(known)}")
+    return names
 
 
 async def add_demo(data_dir: Path, state: StackState, output: Output) -> None:

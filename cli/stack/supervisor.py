@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -74,11 +74,13 @@ class Stack:
     """The local stack of one data directory.
 
     port: of the gateway; None takes 8080 when it is free. report: takes one line a step.
+    services: those to run; empty runs all.
     """
 
     data_dir: Path
     report: Report
     port: int | None = None
+    services: Sequence[str] = ()
     clock: Clock = field(default_factory=SystemClock)
     state: StackState = field(default_factory=StackState)
     _children: list[Child] = field(default_factory=list)
@@ -173,7 +175,7 @@ class Stack:
         return state
 
     def _service_children(self, keys: StackKeys) -> list[Child]:
-        names = service_names()
+        names = [name for name in service_names() if not self.services or name in self.services]
         for gone in set(self.state.processes) - {*names, "gateway"}:
             del self.state.processes[gone]
         places = {name: self._place(name, default_port(name), has_metrics=True) for name in names}

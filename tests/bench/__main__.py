@@ -47,6 +47,20 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
     bench_imports: ("import_rows_per_second",),
 }
 
+# What a bench measures runs by itself, as services do in production; else the whole suite runs.
+ALONE: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
+    bench_ingest: ("usage",),
+    bench_rest: ("usage",),
+    bench_unary: ("usage",),
+    bench_queries: ("usage",),
+    bench_imports: ("usage",),
+    bench_authorize: ("usage", "budget"),
+    bench_feed: ("usage", "budget"),
+    bench_alerts: ("usage", "budget"),
+    bench_billing: ("usage", "budget", "billing"),
+    bench_recommend: ("usage", "optimizer"),
+}
+
 
 def main(wanted: set[str]) -> int:
     """Runs each bench that gives a wanted figure, on a stack of its own; 2 for unknown names."""
@@ -57,7 +71,7 @@ def main(wanted: set[str]) -> int:
     for bench, names in BENCHES.items():
         if wanted and not wanted & set(names):
             continue
-        with running_stack() as stack:
+        with running_stack(ALONE.get(bench, ())) as stack:
             for figure in bench(stack):
                 if not wanted or figure.name in wanted:
                     figure.show()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -82,14 +82,18 @@ class BenchStack:
 
 
 @contextmanager
-def running_stack() -> Iterator[BenchStack]:
-    """Starts a stack on free ports, and removes it with its data afterwards."""
+def running_stack(services: Sequence[str] = ()) -> Iterator[BenchStack]:
+    """Starts a stack on free ports, and removes it with its data afterwards.
+
+    services: those to start; empty starts all.
+    """
     folder = Path(tempfile.mkdtemp(prefix="finops-bench-"))
     data = ["--data-dir", str(folder)]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     up: list[str | Path] = [FINOPS, "up", "--no-demo", "--detach", "--port", port, *data]
+    up += [part for name in services for part in ("--service", name)]
     # The benches' own receivers of notifications are on this machine.
     environment = {**os.environ, "FINOPS_EGRESS_ALLOW": "127.0.0.1"}
     subprocess.run(up, check=True, stdout=sys.stderr, env=environment)

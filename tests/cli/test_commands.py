@@ -37,6 +37,13 @@ def test_every_command_explains_itself(finops: Finops, command: str) -> None:
     assert "Usage: finops " + command in result.out
 
 
+def test_a_stack_of_some_services_refuses_names_that_are_none(finops: Finops) -> None:
+    result = finops("up", "--service", "usage", "--service", "nonsense")
+
+    assert result.code == 2
+    assert "nonsense is no service; there are usage, budget" in " ".join(result.err.split())
+
+
 def test_a_token_is_printed_bare_and_says_who_and_what(finops: Finops, data_dir: Path) -> None:
     result = finops(
         *("token", "--tenant", "acme", "--role", "viewer", "--role", "analyst"),

@@ -26,7 +26,7 @@ from finops.billing.v1.webhook_service_pb2 import (
 from finops.billing.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from google.api.httpbody_pb2 import HttpBody
 
-from services.billing.domain.webhook import retry_at
+from services.billing.domain.webhook import EventState, retry_at
 from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.provider import inbox
 from services.billing.service.provider.providers import Providers
@@ -299,6 +299,38 @@ async def test_shuffled_doubled_and_dropped_events_end_in_the_right_state(
             "SELECT count(*) FROM billing.payment WHERE tenant_id = $1", tenant
         )
     assert (left, charges) == (0, 5)
+
+
+async def test_an_event_whose_endpoint_has_an_unreadable_key_waits_and_stops_no_other(
+    billing_database: Database, envelope: Envelope, tenant: str
+) -> None:
+    await use_stripe(billing_database, envelope, tenant)
+    work = ProviderWork.of(
+        billing_database,
+        Providers(billing_database, envelope),
+        Journal(BillingFeed(billing_database)),
+        envelope,
+        tokens=PageTokens(b"tokens"),
+        clock=SystemClock(),
+    )
+    remote = event_of(json.loads(event_body()))
+    async with billing_database.transaction(tenant) as tx:
+        await inbox.add(tx, tenant, remote, None, now=SystemClock().now())
+        await tx.driver.execute(
+            "UPDATE billing.provider_settings SET api_key = $2 WHERE tenant_id = $1",
+            *(tenant, b"nothing that was sealed"),
+        )
+    page = PageRequest(tenant_id=tenant, method="x", page_size=10)
+    async with billing_database.read(tenant) as tx:
+        [event] = (await webhook_events.list_events(tx, page, PageTokens(b"tokens"))).items
+
+    state = await work.handling.handle(event)
+
+    assert state is EventState.RETRYING
+    async with billing_database.read(tenant) as tx:
+        [after] = (await webhook_events.list_events(tx, page, PageTokens(b"tokens"))).items
+    assert after.attempt_count == 1
+    assert after.error
 
 
 async def provider_id(database: Database, invoice_id: str) -> str:

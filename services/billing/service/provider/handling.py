@@ -25,6 +25,7 @@ from services.billing.store import webhook_events as rows
 from services.billing.tables.provider import SELLER_TENANT
 from services.kernel.clock import Clock
 from services.kernel.database import Database
+from services.kernel.errors import Error
 from services.kernel.jobs import Job, enqueue
 
 BODY_DAYS = 90
@@ -74,7 +75,8 @@ class Handling:
         error, following = "", None
         try:
             state = EventState.IGNORED if kind is None else await self._apply(event, kind)
-        except (ProviderFault, NotYet) as fault:
+        except (Error, ProviderFault, NotYet) as fault:
+            # Whatever is wrong with one endpoint's keys holds the events of no other up.
             error = str(fault)[:500]
             following = retry_at(count, now)
             state = EventState.DEAD if following is None else EventState.RETRYING

@@ -46,10 +46,10 @@ async def _fill(stack: BenchStack, end: datetime) -> None:
         stack.usage_database_url, service="usage", worker_url=stack.usage_worker_url
     )
     contexts = TenantContexts(database)
+    own = [template for template in templates(1, prefix="queries") if template.tenant == TENANT]
     rows = [
-        row
-        for template in templates(1, prefix="queries")
-        if template.tenant == TENANT
+        row._replace(event_id=f"{row.event_id}-{number}")
+        for number, template in enumerate(own)
         for row in await _rows(contexts, template, end)
     ]
     batches = iter(range(EVENTS // len(rows)))

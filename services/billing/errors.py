@@ -324,6 +324,12 @@ class PaymentNotFound(NotFound):
     reason = "PAYMENT_NOT_FOUND"
 
 
+class PaymentReferenceReused(AlreadyExists):
+    """Another payment was recorded under this reference; use the bank's own for each transfer."""
+
+    reason = "PAYMENT_REFERENCE_REUSED"
+
+
 class PaymentExceedsInvoice(FailedPrecondition):
     """The payment is more than the invoice still asks for."""
 

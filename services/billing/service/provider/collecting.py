@@ -34,6 +34,10 @@ from services.kernel.money import Money
 from services.kernel.transaction import Transaction
 
 AFTER_LAST = "No attempt is left on the schedule."
+PARTLY_PAID = (
+    "The provider asks for another amount than is due here, because a part came in elsewhere;"
+    " let the rest come in the same way, or void the invoice and issue one of the rest."
+)
 
 
 class Collecting:
@@ -137,10 +141,12 @@ class Collecting:
                 raise Amnesia(f"{found} is gone at the provider")
             return found if remote.state is RemoteState.PAID else None
 
+        key = f"inv:{attempt.invoice_id}:pay:{attempt.attempt_id}"
         try:
+            await require_same_amount(opened, found, attempt, key)
             await self._steps.perform(
                 tenant_id,
-                f"inv:{attempt.invoice_id}:pay:{attempt.attempt_id}",
+                key,
                 Step.PAY,
                 provider=opened.name,
                 request=f"{found} {method_id} {attempt.amount}",
@@ -336,6 +342,21 @@ class Collecting:
                 block_reason=text,
                 next_attempt_at=None,
             )
+
+
+async def require_same_amount(
+    opened: Opened, provider_invoice_id: str, attempt: PaymentAttempt, key: str
+) -> None:
+    """Raises StepRefused where a charge would take another amount than is due here.
+
+    A provider charges all that its own copy asks for, and knows nothing of transfers.
+    """
+    async with opened.turn():
+        remote = await opened.provider.fetch_invoice(provider_invoice_id)
+    if remote is None or remote.state is not RemoteState.OPEN:
+        return
+    if remote.amount_due != attempt.amount.amount:
+        raise StepRefused(key, PARTLY_PAID)
 
 
 async def record_payment(

@@ -21,6 +21,7 @@ from services.billing.errors import (
     CreditNoteNotFound,
     PaymentExceedsInvoice,
     PaymentNotFound,
+    PaymentReferenceReused,
     RefundExceedsPayment,
     SettlementForbidden,
 )
@@ -94,7 +95,7 @@ class Payments:
     async def record_payment(self, tenant_id: str, transfer: Transfer) -> Payment:
         """Records a transfer; the same reference counts once, and returns the first.
 
-        Raises InvoiceNotFound, InvoiceStateForbids, PaymentExceedsInvoice.
+        Raises InvoiceNotFound, InvoiceStateForbids, PaymentExceedsInvoice, PaymentReferenceReused.
         """
         async with self._database.transaction(tenant_id) as tx:
             invoice = await locked_invoice(tx, tenant_id, transfer.invoice_id)
@@ -118,6 +119,10 @@ class Payments:
         kind, reference, amount = PaymentKind.TRANSFER, transfer.reference, transfer.amount
         known = await rows.find_by_reference(tx, tenant_id, kind, reference)
         if known is not None:
+            if (known.invoice_id, known.amount) != (invoice.invoice_id, amount):
+                raise PaymentReferenceReused(
+                    reference=reference, invoice_id=known.invoice_id, amount=known.amount
+                )
             return known, False
         require_state(invoice.state, UNPAID, wanted="take a payment")
         due = Money(invoice.currency_code, invoice.amount_due)
@@ -150,7 +155,9 @@ class Payments:
         return payment, True
 
     async def import_payments(self, tenant_id: str, content: bytes, kind: str) -> PaymentImport:
-        """Settles the invoices whose numbers a statement names; the same file counts once.
+        """Settles the invoices whose numbers a statement names; each reference counts once.
+
+        The same file may come again: rows that had a problem are tried anew.
 
         Raises InvalidStatement.
         """
@@ -159,11 +166,8 @@ class Payments:
         result = PaymentImport(row_count=len(statement))
         async with self._database.transaction(tenant_id) as tx:
             numbers = await rows.payable_numbers(tx, tenant_id)
-            is_known = not await rows.add_import(tx, tenant_id, digest, self._clock.now())
+            await rows.add_import(tx, tenant_id, digest, self._clock.now())
             for row in statement:
-                if is_known:
-                    result.duplicate_count += 1
-                    continue
                 await self._import_row(tx, tenant_id, numbers, row, result)
             await rows.save_import(tx, tenant_id, digest, json.dumps(result.payment_ids))
             await audit.append(

@@ -34,9 +34,9 @@ from services.billing.service.drafting import Drafting, Target
 from services.billing.service.issuing import Issuing, Parties
 from services.billing.service.moving import SYSTEM, InvoiceMoves, add_event, locked_invoice
 from services.billing.service.provider.queue import queue_close
+from services.billing.service.releasing import release_billed
 from services.billing.store import invoices as rows
-from services.billing.store import metering, plans
-from services.billing.store import pending_lines as pending_rows
+from services.billing.store import plans
 from services.billing.store.invoice_events import list_events
 from services.kernel import audit
 from services.kernel.caller import current_caller
@@ -209,9 +209,7 @@ class Invoices:
             require_state(invoice.state, VOIDABLE | {InvoiceState.BLOCKED}, wanted="void it")
             if invoice.amount_paid or invoice.amount_credited:
                 require_state(InvoiceState.PAID, VOIDABLE, wanted="void what money came for")
-            await pending_rows.give_back_pending(tx, tenant_id, invoice_id)
-            await metering.release_late_usage(tx, tenant_id, invoice_id)
-            await self._credit.give_back(tx, tenant_id, invoice_id)
+            await release_billed(tx, self._credit, tenant_id, invoice_id)
             voided = await self._moves.move(
                 tx,
                 invoice,

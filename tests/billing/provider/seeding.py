@@ -10,13 +10,16 @@ from decimal import Decimal
 from services.billing.domain.account import BillingAccount
 from services.billing.domain.invoice_record import Invoice, InvoiceLine, InvoiceTax
 from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
-from services.billing.service.provider.providers import API_KEY
+from services.billing.service.journal import BillingFeed, Journal
+from services.billing.service.provider.providers import API_KEY, Providers
 from services.billing.service.provider.stripe_provider import API_VERSION
+from services.billing.service.provider.work import ProviderWork
 from services.billing.store import accounts, invoices
 from services.kernel.clock import SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.ids import new_id
+from services.kernel.pagination import PageTokens
 from services.kernel.period import Period
 
 PERIOD = Period(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
@@ -128,3 +131,15 @@ def _lines(amounts: list[Decimal], taxes: list[Decimal]) -> list[InvoiceLine]:
         )
         for number, (amount, tax) in enumerate(zip(amounts, taxes, strict=True), start=1)
     ]
+
+
+def work_of(database: Database, providers: Providers) -> ProviderWork:
+    """Returns all the work with a provider, on the real clock."""
+    return ProviderWork.of(
+        database,
+        providers,
+        Journal(BillingFeed(database)),
+        Envelope([]),
+        tokens=PageTokens(b"tokens"),
+        clock=SystemClock(),
+    )

@@ -52,7 +52,7 @@ from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.pagination import PageTokens
 from tests.billing.conftest import Billing
-from tests.billing.provider.seeding import Seeded, add_account, add_locked_invoice
+from tests.billing.provider.seeding import Seeded, add_account, add_locked_invoice, work_of
 from tests.billing.provider.test_webhooks import seller
 from tests.support.database import ServiceDatabase, connection
 from tests.support.server import refused
@@ -175,16 +175,7 @@ async def opened(billing: Billing, billing_database: Database) -> Seeded:
 
 
 async def open_offline(database: Database, seeded: Seeded) -> None:
-    envelope = Envelope([])
-    providers = Providers(database, envelope)
-    work = ProviderWork.of(
-        database,
-        providers,
-        Journal(BillingFeed(database)),
-        envelope,
-        tokens=PageTokens(b"tokens"),
-        clock=SystemClock(),
-    )
+    work = work_of(database, Providers(database, Envelope([])))
     await work.pushing.push(seeded.tenant_id, seeded.invoice_id)
 
 

@@ -19,12 +19,14 @@ from services.billing.domain.payment import (
     next_attempt_at,
 )
 from services.billing.domain.provider import RemoteInvoice, RemotePayment, RemoteState
+from services.billing.service.credits import Credits
 from services.billing.service.journal import Journal
 from services.billing.service.moving import SYSTEM, InvoiceMoves, add_event, locked_invoice
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.pushing import Amnesia, account_of
 from services.billing.service.provider.queue import queue_collect, subject_of
 from services.billing.service.provider.steps import StepRefused, Steps, StepWaits
+from services.billing.service.releasing import release_billed
 from services.billing.store import payment_methods, payments
 from services.kernel.clock import Clock
 from services.kernel.database import Database
@@ -51,6 +53,7 @@ class Collecting:
         moves: InvoiceMoves,
         journal: Journal,
         *,
+        credit: Credits,
         clock: Clock,
     ) -> None:
         """Takes what it works with."""
@@ -59,6 +62,7 @@ class Collecting:
         self._steps = steps
         self._moves = moves
         self._journal = journal
+        self._credit = credit
         self._clock = clock
 
     async def run(self, job: Job) -> None:
@@ -209,6 +213,7 @@ class Collecting:
             await payments.set_attempt_count(tx, invoice.tenant_id, invoice.invoice_id, attempts)
             return True
         if remote.state is RemoteState.VOID and invoice.state is not InvoiceState.PROCESSING:
+            await release_billed(tx, self._credit, invoice.tenant_id, invoice.invoice_id)
             await self._moves.move(
                 tx,
                 invoice,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.billing.service.credits import Credits
 from services.billing.service.journal import Journal
 from services.billing.service.moving import InvoiceMoves
 from services.billing.service.provider.closing import Closing
@@ -70,7 +71,10 @@ class ProviderWork:
         moves = InvoiceMoves(journal)
         steps = Steps(database, clock=clock, reads_back=has_safeguards)
         pushing = Pushing(database, providers, steps, moves, clock=clock, has_fence=has_safeguards)
-        collecting = Collecting(database, providers, steps, moves, journal, clock=clock)
+        credit = Credits(database, journal, tokens=tokens, clock=clock)
+        collecting = Collecting(
+            database, providers, steps, moves, journal, credit=credit, clock=clock
+        )
         return cls(
             providers=providers,
             pushing=pushing,

@@ -73,7 +73,7 @@ async def usage_server(owner_url: str) -> AsyncIterator[LocalServer]:
 
 
 @pytest.fixture
-def usage_channel(usage_server: LocalServer, tenant: str) -> PeerChannel:
+async def usage_channel(usage_server: LocalServer, tenant: str) -> PeerChannel:
     """A channel on which the billing service calls usage for the test's tenant."""
     return usage_server.channel_with(service_token_of("billing", tenant=tenant))
 

@@ -25,7 +25,7 @@ SECRETS = ("Rue de la Paix 7", "CHE-123.456.789", "ada@example.com", "CH93 0076 
 
 
 @pytest.fixture
-def desk(billing: Billing) -> Desk:
+async def desk(billing: Billing) -> Desk:
     return desk_of(billing)
 
 

@@ -25,7 +25,7 @@ from tests.support.server import refused
 
 
 @pytest.fixture
-def desk(billing: Billing) -> Desk:
+async def desk(billing: Billing) -> Desk:
     return desk_of(billing)
 
 

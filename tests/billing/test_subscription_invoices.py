@@ -18,7 +18,7 @@ from tests.billing.test_subscriptions import FIRST, waiting
 
 
 @pytest.fixture
-def desk(billing: Billing) -> Desk:
+async def desk(billing: Billing) -> Desk:
     return desk_of(billing)
 
 

@@ -32,7 +32,7 @@ SHARE = Fraction(21 * 24 + 12, 31 * 24)  # of March from the 10th at noon on
 
 
 @pytest.fixture
-def desk(billing: Billing) -> Desk:
+async def desk(billing: Billing) -> Desk:
     return desk_of(billing)
 
 

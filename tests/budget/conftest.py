@@ -85,7 +85,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def built(
+async def built(
     budget_database: Database, usage_server: RunningUsage, clock: ManualClock
 ) -> BudgetService:
     """The budget service over the test's clock, its workers not running."""
@@ -135,7 +135,7 @@ class Caller:
 
 
 @pytest.fixture
-def caller(tenant: str, server: LocalServer, usage_server: RunningUsage) -> Caller:
+async def caller(tenant: str, server: LocalServer, usage_server: RunningUsage) -> Caller:
     """The administrator of a tenant that no other test uses."""
     channel = server.channel("org_admin", tenant=tenant)
     usage = usage_server.server.channel("org_admin", tenant=tenant)

@@ -135,6 +135,6 @@ class Desk:
 
 
 @pytest.fixture
-def desk(stage: Stage) -> Desk:
+async def desk(stage: Stage) -> Desk:
     """A tenant that no other test uses."""
     return Desk(stage, f"tenant-{new_id()}")

@@ -32,7 +32,7 @@ SCOPE = Scope("research", "chat", "llm", "USD")
 
 
 @pytest.fixture
-def stub(server: LocalServer, tenant: str) -> Any:
+async def stub(server: LocalServer, tenant: str) -> Any:
     """Anomalies as the tenant's administrator sees them."""
     return reporting_service_pb2_grpc.AnomalyServiceStub(server.channel("org_admin", tenant=tenant))
 

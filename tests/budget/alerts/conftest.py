@@ -48,7 +48,7 @@ def settings(mailbox: Mailbox) -> BudgetSettings:
 
 
 @pytest.fixture
-def built(
+async def built(
     budget_database: Database,
     usage_server: RunningUsage,
     clock: ManualClock,

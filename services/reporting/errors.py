@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from services.kernel.errors import FailedPrecondition, InvalidArgument, NotFound, OutOfRange
+from services.kernel.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+)
 
 
 class NoHistory(FailedPrecondition):
@@ -57,3 +63,15 @@ class CostHistoryExpired(OutOfRange):
     """Cost changes after this service's position are no longer kept; start its schema anew."""
 
     reason = "COST_HISTORY_EXPIRED"
+
+
+class FileGone(NotFound):
+    """The file is not there any more; make it again."""
+
+    reason = "FILE_GONE"
+
+
+class LinkRefused(PermissionDenied):
+    """The link is not valid any more, or was changed; ask for a new one."""
+
+    reason = "LINK_REFUSED"

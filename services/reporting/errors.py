@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.kernel.errors import (
+    Aborted,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -21,6 +22,18 @@ class UsageQuestionRefused(InvalidArgument):
     """The usage service refused the question; the text says why."""
 
     reason = "USAGE_QUESTION_REFUSED"
+
+
+class CostsKeepChanging(Aborted):
+    """Usage keeps coming in while its cost is read page by page; ask for less, or later."""
+
+    reason = "COSTS_KEEP_CHANGING"
+
+
+class OptimizerRefused(InvalidArgument):
+    """The optimizer refused the question; the text says why."""
+
+    reason = "OPTIMIZER_REFUSED"
 
 
 class BudgetsNotConnected(FailedPrecondition):

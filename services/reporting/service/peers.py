@@ -9,7 +9,10 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from services.kernel.period import Granularity, Period
+from services.reporting.domain.budgets import BudgetState
+from services.reporting.domain.costs import CostAnswer, CostQuestion
 from services.reporting.domain.forecast.outlook import BudgetStanding
+from services.reporting.domain.recommendations import OpenSavings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,32 @@ class UsageReader(Protocol):
         """Returns cost and quantity over time. Raises UsageQuestionRefused."""
         ...
 
+    async def costs(self, question: CostQuestion) -> CostAnswer:
+        """Returns all rows and totals of one state of the tenant's cost.
+
+        Raises UsageQuestionRefused, CostsKeepChanging.
+        """
+        ...
+
 
 class BudgetReader(Protocol):
     """The budget service."""
 
     async def standing(self, tenant_id: str, budget_id: str) -> BudgetStanding:
         """Returns how a budget stands now. Raises BudgetRefused."""
+        ...
+
+    async def states(self, tenant_id: str) -> tuple[BudgetState, ...]:
+        """Returns how every active budget stands now, most used first. Raises BudgetRefused."""
+        ...
+
+
+class OptimizerReader(Protocol):
+    """The optimizer service."""
+
+    async def open_savings(self, tenant_id: str, currency_code: str, filter_: str) -> OpenSavings:
+        """Returns what may be saved, best first. Raises OptimizerRefused.
+
+        filter_: AIP-160 over what the list of recommendations takes, beside being open.
+        """
         ...

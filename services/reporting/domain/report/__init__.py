@@ -1,0 +1,1 @@
+"""Reports: what they are about, what they say and how their numbers are computed. Pure."""

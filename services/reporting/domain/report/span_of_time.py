@@ -1,0 +1,70 @@
+"""The calendar periods that reports are about."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from services.kernel.period import Granularity, Period, day_start, floor
+
+PERIOD_KINDS = ("day", "week", "month", "quarter", "year")
+_HALF_DAY = timedelta(hours=12)
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+def last_full(kind: str, now: datetime, tz: ZoneInfo) -> Period:
+    """Returns the last whole period of a kind that is over, in a zone.
+
+    kind: `day`, `week` (from Monday), `month`, `quarter` or `year`.
+    """
+    if kind in ("day", "week"):
+        size = Granularity(kind)
+        end = floor(now, size, tz)
+        return Period(floor(before(end), size, tz), end)
+    months = _MONTHS[kind]
+    today = now.astimezone(tz).date()
+    index = today.year * 12 + today.month - 1
+    last = index - index % months
+    return Period(_month_start(last - months, tz), _month_start(last, tz))
+
+
+def before(instant: datetime) -> datetime:
+    """Returns an instant in the local day before the one that begins at `instant`."""
+    # No local day is shorter than this, whatever clocks do.
+    return instant - _HALF_DAY
+
+
+def period_label(period: Period, tz: ZoneInfo) -> str:
+    """Returns a name that people know: `2026-05`, `Q2 2026`, `2026`, else first and last day."""
+    start = period.start.astimezone(tz).date()
+    last = before(period.end).astimezone(tz).date()
+    if day_start(start, tz) != period.start or day_start(_after(last), tz) != period.end:
+        first, end = period.start.astimezone(tz), period.end.astimezone(tz)
+        return f"{first:%Y-%m-%d %H:%M} - {end:%Y-%m-%d %H:%M}"
+    if start.day == 1 and _after(last).day == 1:
+        months = (last.year - start.year) * 12 + last.month - start.month + 1
+        if months == 1:
+            return f"{start:%Y-%m}"
+        if months == _MONTHS["quarter"] and start.month % 3 == 1:
+            return f"Q{start.month // 3 + 1} {start.year}"
+        if months == _MONTHS["year"] and start.month == 1:
+            return f"{start.year}"
+    return f"{start}" if start == last else f"{start} - {last}"
+
+
+def step_of(period: Period) -> Granularity:
+    """Returns the step in which a period's course is shown: 12 to 60 points where possible."""
+    days = period.duration.total_seconds() / 86_400
+    if days <= 3:  # noqa: PLR2004 - the table of steps is here
+        return Granularity.HOUR
+    if days <= 100:  # noqa: PLR2004
+        return Granularity.DAY
+    return Granularity.WEEK if days <= 380 else Granularity.MONTH  # noqa: PLR2004
+
+
+def _month_start(index: int, tz: ZoneInfo) -> datetime:
+    return day_start(date(index // 12, index % 12 + 1, 1), tz)
+
+
+def _after(day: date) -> date:
+    return date.fromordinal(day.toordinal() + 1)

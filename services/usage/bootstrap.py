@@ -13,6 +13,7 @@ from finops.usage.v1 import (
     api_key_service_pb2_grpc,
     directory_service_pb2_grpc,
     pricing_service_pb2_grpc,
+    read_service_pb2_grpc,
     usage_service_pb2_grpc,
 )
 
@@ -30,6 +31,7 @@ from services.usage.api.allocation import AllocationServicer
 from services.usage.api.api_keys import ApiKeyServicer
 from services.usage.api.directory import DirectoryServicer
 from services.usage.api.pricing import PricingServicer
+from services.usage.api.reading import UsageReadServicer
 from services.usage.api.usage import UsageServicer
 from services.usage.service.allocation import AllocationRules
 from services.usage.service.amending import Amendments
@@ -42,6 +44,7 @@ from services.usage.service.events import StoredEvents
 from services.usage.service.importing import Imports
 from services.usage.service.price_loading import PriceLoading
 from services.usage.service.pricing import Pricing
+from services.usage.service.reading import BulkReading
 from services.usage.service.reconciling import Reconciler
 from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
@@ -91,6 +94,8 @@ def build(
         archive=archive,
         analyses=Analyses(database, contexts, clock=clock, rates=rates),
     )
+    reading = BulkReading(database, contexts, costs, clock=clock)
+    reader = UsageReadServicer(reading=reading, costs=costs)
     prices = Pricing(database, contexts, tokens=tokens, clock=clock)
     loading = PriceLoading(database, prices, contexts, clock=clock)
     rules = AllocationRules(database, contexts, tokens=tokens, clock=clock)
@@ -100,6 +105,7 @@ def build(
     return UsageService(
         servicers=[
             partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage),
+            partial(read_service_pb2_grpc.add_UsageReadServiceServicer_to_server, reader),
             partial(pricing_service_pb2_grpc.add_PricingServiceServicer_to_server, pricing),
             partial(
                 allocation_service_pb2_grpc.add_AllocationServiceServicer_to_server, allocation

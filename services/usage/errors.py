@@ -215,3 +215,9 @@ class AllocationRuleExists(AlreadyExists):
     """An allocation rule with this id exists already; change it instead."""
 
     reason = "ALLOCATION_RULE_EXISTS"
+
+
+class UsageArchived(FailedPrecondition):
+    """Events of this period are archived; begin after those months, or ask for costs instead."""
+
+    reason = "USAGE_ARCHIVED"

@@ -185,6 +185,16 @@ event = Table(
     Column("revision", SmallInteger, nullable=False),
     Column("weight", SmallInteger, nullable=False),
     Column("amend_reason", Text),
+    # JSON of the columns that only a bill's row has, in the row's own text; null for other usage.
+    Column("bill_columns", Text),
+)
+
+# Names of the columns in `event.bill_columns`, so that a table of them can begin with its header.
+bill_column = Table(
+    "bill_column",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("column_name", Text, primary_key=True),
 )
 
 cost_change = Table(

@@ -9,7 +9,18 @@ import pytest
 from tests.contracts.image import Method, field_names, methods, request_of
 
 PERMISSION = re.compile(r"public|[a-z][a-z_]*\.[a-z][a-z_]*")
-READING = ("Get", "List", "Watch", "Find", "Query", "Analyze", "Export", "Download", "Explain")
+READING = (
+    "Get",
+    "List",
+    "Read",
+    "Watch",
+    "Find",
+    "Query",
+    "Analyze",
+    "Export",
+    "Download",
+    "Explain",
+)
 
 # A method that is not a GET changes something, so it is audited. These are not, and why:
 COMPUTES_ONLY = "computes an answer and stores nothing"

@@ -111,7 +111,7 @@ def ordinary_event(message: usage_model_pb2.UsageEvent) -> UsageEvent | None:
         UsageEvent,
         (
             *(source, event_id, start_at, end_at, attributes, Decimal(quantity), components),
-            *(costs, OUTCOMES[outcome], "", retries, latency_ms, None, utilization),
+            *(costs, OUTCOMES[outcome], "", retries, latency_ms, None, utilization, ""),
         ),
     )
 

@@ -66,6 +66,7 @@ class UsageEvent(NamedTuple):
     components: (meter, quantity) pairs that prices apply to; empty means the unit is the meter.
     cost: what was already billed elsewhere; None means the event is rated here.
     latency_ms: >= 0 or None. utilization: share in [0, 1] or None. capacity: in unit, or None.
+    bill_columns: what a bill's row says beyond that, a JSON object of texts, "" for other usage.
     """
 
     source: str
@@ -82,3 +83,4 @@ class UsageEvent(NamedTuple):
     latency_ms: int | None = None
     capacity: Decimal | None = None
     utilization: float | None = None
+    bill_columns: str = ""

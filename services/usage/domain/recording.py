@@ -65,7 +65,7 @@ def payload_digest(event: UsageEvent, attributes: bytes, components: str | None)
         text += event.end_at.isoformat()
     if event.cost is not None:
         text += "\x1fcost\x1f%s\x1f%s\x1f%s\x1f%s" % event.cost  # noqa: UP031 -- see above
-    rest = event[8:]
+    rest = event[8:-1]  # what else the bill says is in the id, a digest of its row
     if rest != _NO_REST:
         text += "\x1f%d\x1f%s\x1f%s\x1f%s\x1f%s\x1f%s" % rest  # noqa: UP031 -- see above
     return blake2b(attributes + text.encode(), digest_size=16).digest()

@@ -166,6 +166,7 @@ def _reversal(current: StoredEvent, context: TenantContext, costs: Costs) -> Eve
         capacity=None if event.capacity is None else str(event.capacity),
         components=None,
         is_unpriced=current.is_unpriced,
+        bill_columns=None,
     )
 
 

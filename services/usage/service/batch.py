@@ -120,6 +120,7 @@ class Batch:
             None if event.capacity is None else str(event.capacity),
             components,
             is_unpriced or None,
+            event.bill_columns or None,
         )
         # Through the class's own constructor this takes twice as long, once an event.
         return tuple.__new__(EventRow, values)

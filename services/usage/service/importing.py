@@ -189,6 +189,8 @@ class Imports:
             return rows
 
         rows = await asyncio.to_thread(opened)
+        async with self._database.transaction(item.tenant_id) as tx:
+            await imports.add_bill_columns(tx, item.tenant_id, rows.bill_columns)
         while chunk := await asyncio.to_thread(lambda: list(itertools.islice(rows, CHUNK_ROWS))):
             item = await self._store_chunk(item, chunk)
         return item

@@ -30,6 +30,7 @@ COLUMNS = (
     "capacity",
     "components",
     "amend_reason",
+    "bill_columns",
     "dimension",
 )
 

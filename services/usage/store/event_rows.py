@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import FromClause, RowMapping, Select, select
 
 from services.kernel.database import Transaction
 from services.kernel.filter import FieldType, FilterField, compile_filter, parse_order
@@ -49,6 +49,18 @@ def _statement(tenant_id: str) -> tuple[Select[*tuple[Any, ...]], Any]:
     return statement, dims
 
 
+def event_fields(dims: FromClause, tenant_id: str) -> dict[str, FilterField]:
+    """Returns what a filter of events may name."""
+    return dimension_fields(dims, tenant_id) | {
+        "source": FilterField(FieldType.STRING, event.c.source),
+        "event_id": FilterField(FieldType.STRING, event.c.event_id),
+        "error_code": FilterField(FieldType.STRING, event.c.error_code),
+        "outcome": FilterField(FieldType.CHOICE, event.c.outcome, choices=_OUTCOMES),
+        "retries": FilterField(FieldType.INTEGER, event.c.retries),
+        "utilization": FilterField(FieldType.NUMBER, event.c.utilization),
+    }
+
+
 async def list_events(
     tx: Transaction, page: PageRequest, period: Period, tokens: PageTokens
 ) -> Page[StoredEvent]:
@@ -59,14 +71,7 @@ async def list_events(
     is_descending = terms[0].is_descending
     order = [(event.c.start_at, is_descending), (event.c.sequence, is_descending)]
     statement, dims = _statement(page.tenant_id)
-    fields = dimension_fields(dims, page.tenant_id) | {
-        "source": FilterField(FieldType.STRING, event.c.source),
-        "event_id": FilterField(FieldType.STRING, event.c.event_id),
-        "error_code": FilterField(FieldType.STRING, event.c.error_code),
-        "outcome": FilterField(FieldType.CHOICE, event.c.outcome, choices=_OUTCOMES),
-        "retries": FilterField(FieldType.INTEGER, event.c.retries),
-        "utilization": FilterField(FieldType.NUMBER, event.c.utilization),
-    }
+    fields = event_fields(dims, page.tenant_id)
     statement = (
         statement.where(
             event.c.start_at >= period.start,

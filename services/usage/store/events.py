@@ -50,6 +50,7 @@ class EventRow(NamedTuple):
     capacity: str | None
     components: str | None
     is_unpriced: bool | None
+    bill_columns: str | None
 
 
 _INSERT = """
@@ -63,11 +64,11 @@ input AS MATERIALIZED (
         string_to_array($11, E'\\x1f', ''), string_to_array($12, E'\\x1f', ''),
         string_to_array($13, E'\\x1f', ''), $14::bigint[], $15::smallint[], $16::integer[],
         $17::bigint[], $18::text[], $19::float8[], string_to_array($20, E'\\x1f', ''),
-        string_to_array($21, E'\\x1f', ''), $22::boolean[]
+        string_to_array($21, E'\\x1f', ''), $22::boolean[], string_to_array($25, E'\\x1f', '')
     ) WITH ORDINALITY AS i(
         source, event_id, digest, start_at, end_at, hour, dimension_id, quantity, billed,
         effective, list, contracted, rate_plan_id, outcome, retries, latency_ms, error_code,
-        utilization, capacity, components, is_unpriced, row)
+        utilization, capacity, components, is_unpriced, bill_columns, row)
 ), fresh AS (
     INSERT INTO usage.event_identity (tenant_id, source, event_id, digest, start_at, sequence)
     SELECT $1, source, event_id, digest, start_at, sequence FROM input
@@ -77,12 +78,12 @@ input AS MATERIALIZED (
     INSERT INTO usage.event (
         tenant_id, start_at, sequence, end_at, dimension_id, source, event_id, quantity,
         billed_cost, effective_cost, list_cost, contracted_cost, rate_plan_id, outcome, retries,
-        latency_ms, error_code, utilization, capacity, components, is_unpriced)
+        latency_ms, error_code, utilization, capacity, components, is_unpriced, bill_columns)
     SELECT $1, start_at, sequence, COALESCE(end_at, start_at), dimension_id, source, event_id,
         quantity::numeric, billed::numeric, effective::numeric, list::numeric,
         contracted::numeric, rate_plan_id, COALESCE(outcome, 1), COALESCE(retries, 0), latency_ms,
         error_code, utilization, capacity::numeric, components::jsonb,
-        COALESCE(is_unpriced, false)
+        COALESCE(is_unpriced, false), bill_columns
     FROM input JOIN fresh USING (sequence)
 ), changed AS (
     INSERT INTO usage.cost_change (
@@ -135,6 +136,7 @@ async def insert_events(
         *(_joined(columns.capacity), _joined(columns.components), _sparse(columns.is_unpriced)),
         traceparent,
         count,
+        _joined(columns.bill_columns),
     )
     if record is None:
         return set()

@@ -85,6 +85,16 @@ async def parts(tx: Transaction, item: ImportFile) -> AsyncIterator[bytes]:
             yield content
 
 
+async def add_bill_columns(tx: Transaction, tenant_id: str, names: Sequence[str]) -> None:
+    """Notes the names of columns that rows of bills keep as text."""
+    await tx.driver.execute(
+        "INSERT INTO usage.bill_column (tenant_id, column_name)"
+        " SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING",
+        tenant_id,
+        sorted(set(names)),
+    )
+
+
 async def drop_parts(tx: Transaction, item: ImportFile) -> None:
     """Deletes the file once it is not needed any more."""
     await tx.execute(

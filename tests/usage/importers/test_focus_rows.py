@@ -105,6 +105,25 @@ def test_row_becomes_an_event(tmp_path: Path) -> None:
     assert event.attributes.provider == "Example Cloud"
 
 
+def test_what_no_attribute_holds_is_kept_as_the_row_has_it(tmp_path: Path) -> None:
+    row = {"x_Team": "+red", "chargefrequency": "Usage-based", "Tags": '{"size": 2}'}
+
+    (event,) = events(focus_csv(tmp_path, row))
+
+    kept = json.loads(event.bill_columns)
+    assert kept["PricingQuantity"] == "1"
+    assert kept["BillingPeriodEnd"] == "2026-02-01T00:00:00Z"
+    assert (kept["x_Team"], kept["ChargeFrequency"]) == ("+red", "Usage-based")
+    assert kept["Tags"] == '{"size": 2}'
+    assert not {"BilledCost", "ServiceName", "BillingAccountName"} & kept.keys()
+
+
+def test_tags_that_an_event_holds_whole_are_not_kept_twice(tmp_path: Path) -> None:
+    (event,) = events(focus_csv(tmp_path, {"Tags": '{"team": "red"}'}))
+
+    assert "Tags" not in json.loads(event.bill_columns)
+
+
 def test_source_and_tag_keys_can_be_given(tmp_path: Path) -> None:
     path = focus_csv(tmp_path, {"Tags": '{"squad": "red", "owner": "ada"}'})
 

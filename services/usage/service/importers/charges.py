@@ -46,6 +46,7 @@ class BillLayout:
 
     attribute_cells, span_cells: the texts that decide a row's attributes and its span, at least two
     each. attributes: of a unit and those texts. span: of those texts. measured, costs: of the row.
+    remainder: what else the row says, for `UsageEvent.bill_columns`.
     Each raises RowProblem.
     """
 
@@ -56,6 +57,7 @@ class BillLayout:
     span: Callable[[Key], Span]
     measured: Callable[[Cells], Measured]
     costs: Callable[[Cells], Costs]
+    remainder: Callable[[Cells], str] | None = None
 
 
 def bill_reader(layout: BillLayout) -> EventReader:
@@ -71,6 +73,7 @@ def bill_reader(layout: BillLayout) -> EventReader:
     span_cells = layout.span_cells
     measured = layout.measured
     costs = layout.costs
+    remainder = layout.remainder
 
     def read(cells: Cells, event_id: str) -> UsageEvent:
         quantity, unit = measured(cells)
@@ -84,6 +87,7 @@ def bill_reader(layout: BillLayout) -> EventReader:
             quantity,
             (),
             costs(cells),
+            bill_columns="" if remainder is None else remainder(cells),
         )
 
     return read

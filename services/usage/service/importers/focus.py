@@ -4,8 +4,8 @@ Each row is an event whose cost is given: billed, effective, list and contracted
 BillingCurrency, over the charge period. Attributes are the columns of the same name; besides:
 provider is ProviderName, from 1.4 on ServiceProviderName. resource_type is ResourceType, else
 ServiceCategory in snake case. Quantity and unit are the consumed ones, else those of pricing, else
-1 `charge`. Department, project and user come from well-known tags. All tags are kept; other
-columns, custom ones too, count for the row's identity only.
+1 `charge`. Department, project and user come from well-known tags. All tags are kept; so is the
+text of every other column that has a value, custom ones too, so that an export gives it back.
 
 A row is refused where the specification forbids it: a mandatory column that allows no null has no
 value, a category outside its allowed values, a number, date, currency or JSON that is none, an end
@@ -14,6 +14,8 @@ before its start. Letter case does not count, and times without a zone are UTC, 
 
 from __future__ import annotations
 
+import json
+from json.encoder import encode_basestring
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -43,6 +45,7 @@ from services.usage.service.importers.charges import (
 from services.usage.service.importers.focus_columns import (
     CHARGE_CATEGORIES,
     CHARGE_CLASSES,
+    FOCUS_COLUMNS,
     SERVICE_CATEGORIES,
     FocusVersion,
     columns_of,
@@ -96,6 +99,27 @@ _TEXT_COLUMNS = (
     "InvoiceIssuerName",
     "PublisherName",
 )
+# Columns whose values an event holds as they are.
+_IN_EVENT = frozenset(
+    name.lower()
+    for name in (
+        "BilledCost",
+        "BillingCurrency",
+        "ChargeCategory",
+        "ChargePeriodEnd",
+        "ChargePeriodStart",
+        "ContractedCost",
+        "EffectiveCost",
+        "ListCost",
+        "ProviderName",
+        "RegionId",
+        "ResourceId",
+        "ServiceCategory",
+        "ServiceName",
+        "SubAccountId",
+        "Tags",
+    )
+)
 _ATTRIBUTE_SOURCES = {
     "resource_type": "ResourceType",
     "resource_id": "ResourceId",
@@ -140,8 +164,53 @@ def focus_reader(columns: Columns, options: ImportOptions) -> EventReader:
         span=_span,
         measured=_MeasuredReader(columns),
         costs=_CostsReader(columns),
+        remainder=_RemainderReader(columns),
     )
     return bill_reader(layout)
+
+
+def remainder_columns(columns: Columns) -> list[tuple[int, str]]:
+    """Returns index and name of the columns that an event has no attribute for.
+
+    They are in the order of their names. Names that FOCUS defines are spelled as it does; a file
+    may spell them in other letters.
+    """
+    spelling = {column.name.lower(): column.name for column in FOCUS_COLUMNS}
+    found = [
+        (index, spelling.get(name.lower(), name))
+        for index, name in enumerate(columns.names)
+        if name.lower() not in _IN_EVENT
+    ]
+    return sorted(found, key=itemgetter(1))
+
+
+class _RemainderReader:
+    """Writes what a row says beyond its event as a JSON object of texts."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = [
+            (index, f"{encode_basestring(name)}:") for index, name in remainder_columns(columns)
+        ]
+        self._tags_index = columns.find("Tags")
+        self._tags = Remembered(_unusual_tags)
+
+    def __call__(self, cells: Cells) -> str:
+        parts = [
+            name + encode_basestring(cells[index])
+            for index, name in self._columns
+            if cells[index] not in NO_VALUE
+        ]
+        tags = cells[self._tags_index]
+        if tags not in NO_VALUE and (unusual := self._tags(tags)):
+            parts.append(unusual)
+        return f"{{{','.join(parts)}}}"
+
+
+def _unusual_tags(text: str) -> str:
+    """Returns tags whose values are not all texts, as a part of a JSON object; "" for others."""
+    if json.loads(text) == dict(json_tags(text, "Tags")):
+        return ""
+    return f'"Tags":{encode_basestring(text)}'
 
 
 class _AttributeReader:

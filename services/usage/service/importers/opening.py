@@ -14,6 +14,7 @@ from services.usage.service.importers.focus import (
     focus_reader,
     focus_variant,
     is_focus,
+    remainder_columns,
 )
 from services.usage.service.importers.identity import RowIdentity
 from services.usage.service.importers.json_lines import (
@@ -108,6 +109,9 @@ def open_import(kind: ImportKind, path: Path, options: ImportOptions) -> ImportR
         kind=kind,
         variant=_TABLES[kind].variant(columns),
         ignored_columns=focus_ignored(columns) if kind is ImportKind.FOCUS else (),
+        bill_columns=[name for _, name in remainder_columns(columns)]
+        if kind is ImportKind.FOCUS
+        else (),
     )
 
 

@@ -150,17 +150,24 @@ class ImportRows(Iterator[Row]):
     """The rows of one opened file, read as they are asked for.
 
     variant: what exactly the file is, for example `FOCUS 1.2`. ignored_columns: those the kind does
-    not know, custom `x_` columns among them; their text counts for the rows' identity only.
+    not know, custom `x_` columns among them. bill_columns: those that events keep as text.
     """
 
     def __init__(
-        self, rows: Iterator[Row], *, kind: ImportKind, variant: str, ignored_columns: Sequence[str]
+        self,
+        rows: Iterator[Row],
+        *,
+        kind: ImportKind,
+        variant: str,
+        ignored_columns: Sequence[str],
+        bill_columns: Sequence[str] = (),
     ) -> None:
         """Takes the rows and what is known of the file."""
         self._rows = rows
         self.kind = kind
         self.variant = variant
         self.ignored_columns = tuple(ignored_columns)
+        self.bill_columns = tuple(bill_columns)
 
     def __next__(self) -> Row:
         """Returns the next row. Raises UnreadableImportFile where the file breaks off."""

@@ -1,0 +1,51 @@
+"""UsageReadService: whole periods at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from finops.usage.v1 import read_service_pb2 as messages
+from finops.usage.v1 import read_service_pb2_grpc
+
+from services.usage.api.tenant import as_tenant
+from services.usage.convert import costs as cost_convert
+from services.usage.convert import reading as convert
+from services.usage.service.costs import CostQueries
+from services.usage.service.reading import BulkReading
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class UsageReadServicer(read_service_pb2_grpc.UsageReadServiceServicer):
+    """Serves UsageReadService."""
+
+    def __init__(self, *, reading: BulkReading, costs: CostQueries) -> None:
+        """Takes the use cases."""
+        self._reading = reading
+        self._costs = costs
+
+    async def ReadEvents(
+        self, request: messages.ReadEventsRequest, _: Context
+    ) -> AsyncIterator[messages.ReadEventsResponse]:
+        """Streams entries of usage."""
+        tenant_id = as_tenant(request.tenant_id)
+        entries = self._reading.read_events(
+            tenant_id, start=request.start, end=request.end, filter_text=request.filter
+        )
+        async for found in entries:
+            yield convert.from_events(found)
+
+    async def ReadCosts(
+        self, request: messages.ReadCostsRequest, _: Context
+    ) -> AsyncIterator[messages.ReadCostsResponse]:
+        """Streams an answer about cost."""
+        asked = request.question
+        tenant_id = as_tenant(asked.tenant_id)
+        zone_and_now = await self._costs.frame(tenant_id)
+        question = cost_convert.to_question(asked, tenant_id, *zone_and_now)
+        size = asked.page_size
+        pages = self._reading.read_costs(question, order_by=asked.order_by, page_size=size)
+        async for page in pages:
+            yield convert.from_costs(page, question)

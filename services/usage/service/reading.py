@@ -1,0 +1,119 @@
+"""Reads whole periods in constant memory: every entry of usage, or every row of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple
+
+from services.kernel.clock import Clock
+from services.kernel.database import Database, Transaction
+from services.kernel.filter import parse_order
+from services.kernel.pagination import PAGE_SIZE_MAX
+from services.kernel.period import Period
+from services.usage.domain.answer import GroupOrder
+from services.usage.domain.question import CostQuestion, read_period
+from services.usage.errors import UsageArchived
+from services.usage.service.costs import CostPage, CostQueries
+from services.usage.service.tenant_context import TenantContexts
+from services.usage.store import reading
+
+# Each holds a connection and a snapshot for minutes; two leave the pool to questions.
+READERS_MAX: Final = 2
+DIMENSIONS_KEPT_MAX: Final = 50_000  # of one reader: some 20 MB
+PART_BYTES: Final = 1 << 20
+
+
+class EventsHead(NamedTuple):
+    """What holds for all entries of an answer. bill_columns: names they may have."""
+
+    bill_columns: Sequence[str]
+    time_zone: str
+
+
+class EventsPart(NamedTuple):
+    """A part of a page of Arrow. rows: of the page, with its last part, else 0."""
+
+    arrow: bytes
+    ends_page: bool
+    rows: int
+
+
+class BulkReading:
+    """The use cases of reading in bulk."""
+
+    def __init__(
+        self, database: Database, contexts: TenantContexts, costs: CostQueries, *, clock: Clock
+    ) -> None:
+        """Takes the tenants' contexts for their zones, and what answers questions about cost."""
+        self._database = database
+        self._contexts = contexts
+        self._costs = costs
+        self._clock = clock
+        self._readers = asyncio.Semaphore(READERS_MAX)
+
+    async def read_events(
+        self, tenant_id: str, *, start: str, end: str, filter_text: str
+    ) -> AsyncIterator[EventsHead | EventsPart]:
+        """Yields a head, then the entries of a period, oldest first, from one snapshot.
+
+        Raises UsageArchived, InvalidFilter, InvalidInstant, InvalidPeriod.
+        """
+        tz = (await self._contexts.get(tenant_id)).tz
+        period = read_period(start, end, tz, now=self._clock.now())
+        async with self._readers, self._database.read(tenant_id) as tx:
+            archived = await reading.archived_months(tx, period)
+            if archived:
+                months = ", ".join(f"{month:%Y-%m}" for month in archived)
+                raise UsageArchived(months=months)
+            await reading.hold_snapshot(tx)
+            yield EventsHead(await reading.bill_column_names(tx, tenant_id), tz.key)
+            async for page, rows in _pages(tx, tenant_id, period, filter_text):
+                for begin in range(0, len(page), PART_BYTES):
+                    ends_page = begin + PART_BYTES >= len(page)
+                    part = page[begin : begin + PART_BYTES]
+                    yield EventsPart(part, ends_page, rows if ends_page else 0)
+
+    async def read_costs(
+        self, question: CostQuestion, *, order_by: str, page_size: int
+    ) -> AsyncIterator[CostPage]:
+        """Yields all rows of an answer in pages; one page where there are no rows.
+
+        Raises TooManyGroups, MissingRate, InvalidFilter, InvalidOrder.
+        """
+        allowed = {"amount", "start_time", *question.group_by}
+        terms = parse_order(order_by, allowed, default="amount desc", tie_break="amount")
+        order = GroupOrder([(term.field, term.is_descending) for term in terms], question.group_by)
+        answer = await self._costs.answer(question)
+        groups = order.sort(answer.groups)
+        size = page_size or PAGE_SIZE_MAX
+        for begin in range(0, max(len(groups), 1), size):
+            yield CostPage(answer, groups[begin : begin + size], "")
+
+
+async def _pages(
+    tx: Transaction, tenant_id: str, period: Period, filter_text: str
+) -> AsyncIterator[tuple[bytes, int]]:
+    """Yields each page as Arrow, and how many entries it has."""
+    # Its library takes 40 MB, so it is loaded only when somebody reads in bulk.
+    from services.usage.service import arrow_pages  # noqa: PLC0415 - as said
+
+    attributes: dict[int, tuple[str, ...]] = {}
+    after: reading.Position | None = None
+    while True:
+        text = await reading.page_csv(tx, tenant_id, period, filter_text=filter_text, after=after)
+        page = await asyncio.to_thread(arrow_pages.read_page, text)
+        if page is None:
+            return
+        if len(attributes) > DIMENSIONS_KEPT_MAX:
+            attributes.clear()
+        missing = [each for each in page.dimension_ids if each not in attributes]
+        if missing:
+            attributes |= await reading.attributes_of(tx, tenant_id, missing)
+        yield (
+            await asyncio.to_thread(arrow_pages.write_page, page, attributes),
+            page.table.num_rows,
+        )
+        if page.table.num_rows < reading.PAGE_ROWS:
+            return
+        after = page.last

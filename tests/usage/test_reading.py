@@ -1,0 +1,268 @@
+"""Whole periods read at once: every entry once, the costs of QueryCosts, nobody else's rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from finops.usage.v1 import cost_model_pb2 as costs
+from finops.usage.v1 import (
+    read_service_pb2,
+    read_service_pb2_grpc,
+    usage_model_pb2,
+    usage_service_pb2,
+    usage_service_pb2_grpc,
+)
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import SecretStr
+
+from services.kernel.cache import Cache
+from services.kernel.clock import ManualClock
+from services.kernel.database import Database
+from services.kernel.jobs import Job
+from services.usage import bootstrap
+from services.usage.service.importing import Imports
+from services.usage.service.recording import Recorder
+from services.usage.settings import UsageSettings
+from services.usage.store import reading
+from tests.support.database import ServiceDatabase, connection
+from tests.support.server import JWT_SECRET, SERVICE_SECRET, LocalServer, refused, serving
+from tests.usage.importers.reading import FOCUS_ROW
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+PERIOD: dict[str, Any] = {"start": "2026-03-01", "end": "2026-04-01"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stubs:
+    """One caller's."""
+
+    usage: Any
+    read: Any
+
+
+@pytest.fixture(scope="module")
+async def server(usage_database: Database) -> AsyncIterator[LocalServer]:
+    """The usage service behind a real port."""
+    settings = UsageSettings(
+        jwt_secret=SecretStr(JWT_SECRET), service_token_secret=SecretStr(SERVICE_SECRET)
+    )
+    cache = Cache.connect(None, service="usage")
+    built = bootstrap.build(usage_database, cache, settings, clock=ManualClock(NOON))
+    async with serving(*built.servicers, database=usage_database) as running:
+        yield running
+
+
+def stubs(server: LocalServer, tenant: str, role: str = "org_admin") -> Stubs:
+    channel = server.channel(role, tenant=tenant)
+    return Stubs(
+        usage_service_pb2_grpc.UsageServiceStub(channel),
+        read_service_pb2_grpc.UsageReadServiceStub(channel),
+    )
+
+
+@pytest.fixture
+def own(server: LocalServer, tenant: str) -> Stubs:
+    """The administrator of a tenant that no other test uses."""
+    return stubs(server, tenant)
+
+
+def used(number: int, amount: str, **fields: Any) -> usage_model_pb2.UsageEvent:
+    at = Timestamp()
+    at.FromDatetime(NOON + timedelta(minutes=number))
+    return usage_model_pb2.UsageEvent(
+        event_id=f"e{number}",
+        source="test",
+        start_time=at,
+        resource_type="llm",
+        quantity="2",
+        unit="call",
+        cost=usage_model_pb2.UsageCost(currency_code="USD", billed=amount),
+        **fields,
+    )
+
+
+async def record(own: Stubs, *events: usage_model_pb2.UsageEvent) -> None:
+    await own.usage.RecordUsage(usage_service_pb2.RecordUsageRequest(events=events))
+
+
+async def entries(own: Stubs, **asked: Any) -> list[dict[str, Any]]:
+    request = read_service_pb2.ReadEventsRequest(**(PERIOD | asked))
+    rows: list[dict[str, Any]] = []
+    held = b""
+    async for message in own.read.ReadEvents(request):
+        held += message.arrow
+        if message.ends_page:
+            table = pa.ipc.open_stream(held).read_all()
+            assert table.num_rows == message.rows
+            rows += table.to_pylist()
+            held = b""
+    assert not held
+    return rows
+
+
+async def total(own: Stubs, **asked: Any) -> tuple[Decimal, int]:
+    answer = await own.usage.QueryCosts(costs.QueryCostsRequest(**(PERIOD | asked)))
+    return (
+        sum((Decimal(each.cost.amount) for each in answer.totals), Decimal(0)),
+        sum(each.events for each in answer.totals),
+    )
+
+
+def sum_of(rows: list[dict[str, Any]]) -> tuple[Decimal, int]:
+    return (
+        sum((Decimal(row["billed_cost"]) for row in rows), Decimal(0)),
+        sum(-1 if row["is_reversal"] else 1 for row in rows),
+    )
+
+
+async def test_entries_come_once_each_in_order_whatever_a_page_holds(
+    own: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PAGE_ROWS", 7)
+    await record(own, *(used(number, f"0.{number:018d}") for number in range(21)))
+
+    rows = await entries(own)
+
+    assert [row["event_id"] for row in rows] == [f"e{number}" for number in range(21)]
+    assert sum_of(rows) == await total(own)
+
+
+async def test_entry_says_what_its_event_says(own: Stubs) -> None:
+    event = used(
+        1,
+        "1.5",
+        user_id="ada",
+        department="labs",
+        tags={"team": 'r"ed'},
+        outcome=usage_model_pb2.OUTCOME_FAILED,
+        error_code="LIMIT",
+        latency_ms=12,
+        utilization=0.25,
+        capacity="3",
+        components=[usage_model_pb2.UsageComponent(meter="token", quantity="7")],
+    )
+    event.cost.list = "2.000"
+    await record(own, event)
+
+    (row,) = await entries(own)
+
+    assert row["start_time"] == row["end_time"] == NOON + timedelta(minutes=1)
+    assert (row["billed_cost"], row["list_cost"], row["effective_cost"]) == ("1.5", "2", "1.5")
+    assert (row["user_id"], row["department"], row["region"]) == ("ada", "labs", "")
+    assert (row["outcome"], row["error_code"], row["latency_ms"]) == ("FAILED", "LIMIT", 12)
+    assert (row["utilization"], row["capacity"], row["is_rated"]) == (0.25, "3", False)
+    assert json.loads(row["tags"]) == {"team": 'r"ed'}
+    assert json.loads(row["components"]) == [["token", "7"]]
+    assert row["bill_columns"] is None
+
+
+async def test_amended_event_has_the_entries_that_its_cost_is_made_of(own: Stubs) -> None:
+    await record(own, used(1, "2"), used(2, "3"))
+    await own.usage.AmendUsage(
+        usage_service_pb2.AmendUsageRequest(
+            source="test", event_id="e1", replacement=used(1, "5"), amend_reason="wrong meter"
+        )
+    )
+
+    rows = await entries(own)
+
+    shown = [(row["event_id"], row["is_reversal"], row["billed_cost"]) for row in rows]
+    assert sorted(shown) == [
+        ("e1", False, "2"),
+        ("e1", False, "5"),
+        ("e1", True, "-2"),
+        ("e2", False, "3"),
+    ]
+    assert sum_of(rows) == await total(own) == (Decimal(8), 2)
+
+
+@pytest.mark.parametrize(
+    "filter_text",
+    ['department = "labs"', 'tags.env = "prod" AND NOT user = "ada"', 'event_id = "e2"'],
+)
+async def test_filter_means_what_it_means_to_questions(own: Stubs, filter_text: str) -> None:
+    await record(
+        own,
+        used(1, "1", department="labs"),
+        used(2, "2", user_id="bob", tags={"env": "prod"}),
+        used(3, "4", user_id="ada", tags={"env": "prod"}),
+    )
+
+    rows = await entries(own, filter=filter_text)
+
+    assert len(rows) == 1
+    if "event_id" not in filter_text:
+        assert sum_of(rows) == await total(own, filter=filter_text)
+
+
+async def test_bill_gives_its_other_columns_and_their_names(
+    own: Stubs,
+    usage_database: Database,
+    recorder: Recorder,
+    tenant: str,
+) -> None:
+    row = FOCUS_ROW | {"ChargePeriodStart": "2026-03-02", "ChargePeriodEnd": "2026-03-03"}
+    row |= {"BillingPeriodStart": "2026-03-01", "BillingPeriodEnd": "2026-04-01", "x_a": "=1"}
+    lines = [",".join(row), ",".join(row.values())]
+    content = HttpBody(content_type="text/csv", data="\n".join(lines).encode())
+    started = await own.usage.ImportUsage(usage_service_pb2.ImportUsageRequest(content=content))
+    imports = Imports(usage_database, recorder, tokens=None, clock=ManualClock(NOON))  # type: ignore[arg-type]
+    await imports.run(Job(1, "import", getattr(started, "import").import_id.encode(), 1, tenant))
+
+    (entry,) = await entries(own)
+
+    kept = json.loads(entry["bill_columns"])
+    assert (kept["x_a"], kept["PricingUnit"]) == ("=1", "Hours")
+    head = await anext(aiter(own.read.ReadEvents(read_service_pb2.ReadEventsRequest(**PERIOD))))
+    assert {"x_a", "PricingUnit", "BillingAccountName"} <= set(head.bill_columns)
+    assert head.time_zone == "UTC"
+
+
+async def test_months_that_were_archived_are_refused_and_named(
+    own: Stubs, usage_service: ServiceDatabase
+) -> None:
+    month = date(1993, 2, 1)
+    async with connection(usage_service.owner_url) as driver:
+        await driver.execute("INSERT INTO usage.archived_month VALUES ($1, 1, 1, 'a')", month)
+
+    request = read_service_pb2.ReadEventsRequest(start="1993-01-31", end="1993-02-02")
+    refusal = await refused(anext(aiter(own.read.ReadEvents(request))))
+
+    assert (refusal.reason, refusal.metadata) == ("USAGE_ARCHIVED", {"months": "1993-02"})
+    beside = await entries(own, start="1993-03-01", end="1993-03-02")
+    assert beside == []
+
+
+async def test_nobody_reads_the_entries_of_another_tenant(
+    own: Stubs, server: LocalServer, tenant: str
+) -> None:
+    await record(own, used(1, "1"))
+
+    assert await entries(stubs(server, "other")) == []
+    request = read_service_pb2.ReadEventsRequest(tenant_id=tenant)
+    refusal = await refused(anext(aiter(stubs(server, "other").read.ReadEvents(request))))
+    assert refusal.reason == "TENANT_MISMATCH"
+
+
+async def test_all_rows_of_an_answer_come_in_pages(own: Stubs) -> None:
+    await record(own, *(used(number, "0.1", department=f"d{number}") for number in range(5)))
+    question = costs.QueryCostsRequest(
+        **PERIOD, group_by=["department"], order_by="department", page_size=2
+    )
+
+    request = read_service_pb2.ReadCostsRequest(question=question)
+    pages = [message.page async for message in own.read.ReadCosts(request)]
+
+    assert [len(page.rows) for page in pages] == [2, 2, 1]
+    assert [row.group["department"] for page in pages for row in page.rows] == [
+        f"d{number}" for number in range(5)
+    ]
+    assert {page.totals[0].cost.amount for page in pages} == {"0.5"}

@@ -29,13 +29,15 @@ class StubOptimizerReader:
         """channel: to the optimizer service, with this service's token on each call."""
         self._optimizer = optimizer_service_pb2_grpc.OptimizerServiceStub(channel)
 
-    async def open_savings(self, tenant_id: str, currency_code: str, filter_: str) -> OpenSavings:
+    async def open_savings(
+        self, tenant_id: str, currency_code: str, filter_: str, *, most: int = SAVINGS_MAX
+    ) -> OpenSavings:
         """Reads the best of them and what all of them save together."""
         request = optimizer_messages_pb2.ListRecommendationsRequest(
             tenant_id=tenant_id,
             currency=currency_code,
             filter=both(filter_, OPEN),
-            page_size=SAVINGS_MAX,
+            page_size=most,
         )
         with asking(tenant_id, OptimizerRefused):
             answer = await self._optimizer.ListRecommendations(request, timeout=QUERY_SECONDS)

@@ -31,6 +31,7 @@ from services.reporting.domain.costs import (
     CostRow,
     CostSum,
 )
+from services.reporting.domain.figures import both
 from services.reporting.domain.forecast.outlook import BudgetStanding
 from services.reporting.errors import (
     BudgetRefused,
@@ -164,10 +165,12 @@ class StubBudgetReader:
             period_end=to_instant(status.period.end_time) if has_end else None,
         )
 
-    async def states(self, tenant_id: str) -> tuple[BudgetState, ...]:
-        """Reads how every active budget stands."""
+    async def states(
+        self, tenant_id: str, *, filter_: str = "", most: int = 0
+    ) -> tuple[BudgetState, ...]:
+        """Reads how active budgets stand."""
         request = budget_service_pb2.ListBudgetStatusesRequest(
-            tenant_id=tenant_id, filter="state = ACTIVE", page_size=PAGE
+            tenant_id=tenant_id, filter=both(filter_, "state = ACTIVE"), page_size=most or PAGE
         )
         found: list[BudgetState] = []
         with asking(tenant_id, BudgetRefused):
@@ -175,7 +178,7 @@ class StubBudgetReader:
                 answer = await self._budgets.ListBudgetStatuses(request, timeout=QUERY_SECONDS)
                 found += [_state(each) for each in answer.statuses]
                 request.page_token = answer.next_page_token
-                if not request.page_token:
+                if most or not request.page_token:
                     return tuple(found)
 
 
@@ -241,4 +244,5 @@ def _state(status: budget_status_model_pb2.BudgetStatus) -> BudgetState:
         period_end=to_instant(period.end_time) if period.HasField("end_time") else None,
         forecast=forecast if status.HasField("forecast") else None,
         runway_at=to_instant(status.runway_time) if status.HasField("runway_time") else None,
+        reset_at=to_instant(status.reset_time) if status.HasField("reset_time") else None,
     )

@@ -19,7 +19,11 @@ class BudgetForecast:
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """How a budget stands in its present period. period_end, forecast: None where there is none."""
+    """How a budget stands in its present period.
+
+    period_end, forecast: None where there is none. reset_at: when the next period begins, None
+    where none does.
+    """
 
     budget_id: str
     display_name: str
@@ -33,3 +37,4 @@ class BudgetState:
     period_end: datetime | None
     forecast: BudgetForecast | None
     runway_at: datetime | None
+    reset_at: datetime | None = None

@@ -81,17 +81,25 @@ class BudgetReader(Protocol):
         """Returns how a budget stands now. Raises BudgetRefused."""
         ...
 
-    async def states(self, tenant_id: str) -> tuple[BudgetState, ...]:
-        """Returns how every active budget stands now, most used first. Raises BudgetRefused."""
+    async def states(
+        self, tenant_id: str, *, filter_: str = "", most: int = 0
+    ) -> tuple[BudgetState, ...]:
+        """Returns how active budgets stand now, most used first. Raises BudgetRefused.
+
+        filter_: AIP-160 over what the list of statuses takes. most: 0 for all of them.
+        """
         ...
 
 
 class OptimizerReader(Protocol):
     """The optimizer service."""
 
-    async def open_savings(self, tenant_id: str, currency_code: str, filter_: str) -> OpenSavings:
+    async def open_savings(
+        self, tenant_id: str, currency_code: str, filter_: str, *, most: int = 200
+    ) -> OpenSavings:
         """Returns what may be saved, best first. Raises OptimizerRefused.
 
         filter_: AIP-160 over what the list of recommendations takes, beside being open.
+        most: entries; what all of them save together is told in any case.
         """
         ...

@@ -1,0 +1,1 @@
+"""What an executive looks at, put together from answers that were asked separately."""

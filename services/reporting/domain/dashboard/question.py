@@ -1,0 +1,129 @@
+"""Which dashboard is asked for, and the time it is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from services.kernel.filter import And, Comparator, Expression, Not, Or, parse_filter
+from services.kernel.period import Granularity, Period, day_start, floor
+from services.reporting.domain.forecast.steps import read_instant
+
+TOP_COUNT: Final = 10
+
+
+class Part(Enum):
+    """A part of the dashboard that is another service's or resource's to tell.
+
+    The value is the permission that it takes beside `dashboards.read`.
+    """
+
+    BUDGETS = "budgets.read"
+    ALERTS = "alerts.read"
+    ANOMALIES = "anomalies.read"
+    RECOMMENDATIONS = "recommendations.read"
+    FORECAST = "forecasts.read"
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardQuestion:
+    """What is asked for. start, end: as the caller wrote them, empty for the default.
+
+    currency_code: empty is the tenant's. top_count: entries of each ranking. parts: those that the
+    caller may read.
+    """
+
+    tenant_id: str
+    start: str = ""
+    end: str = ""
+    filter: str = ""
+    cost_type: str = "billed"
+    currency_code: str = ""
+    top_count: int = TOP_COUNT
+    parts: frozenset[Part] = frozenset(Part)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The time a dashboard is about, as the tenant's calendar has it."""
+
+    period: Period
+    previous: Period
+    now: datetime
+    tz: ZoneInfo
+    currency_code: str
+
+    @property
+    def reaches_now(self) -> bool:
+        """Whether the period ends in the present, so that a forecast goes on from it."""
+        return self.period.end >= self.now
+
+    @property
+    def month_start(self) -> datetime:
+        """First instant of the present calendar month."""
+        return floor(self.now, Granularity.MONTH, self.tz)
+
+    @property
+    def today(self) -> datetime:
+        """First instant of the present day."""
+        return floor(self.now, Granularity.DAY, self.tz)
+
+
+def frame_of(question: DashboardQuestion, now: datetime, tz: ZoneInfo, currency_code: str) -> Frame:
+    """Fills in the defaults. currency_code: the tenant's.
+
+    Raises InvalidForecastInstant, InvalidPeriod.
+    """
+    end = read_instant(question.end, tz) if question.end else now
+    # The month that holds the last instant before the end: an end of month is its own month's.
+    last = end - timedelta(microseconds=1)
+    start = (
+        read_instant(question.start, tz) if question.start else floor(last, Granularity.MONTH, tz)
+    )
+    period = Period(start, end)
+    return Frame(
+        period, previous_period(period, tz), now, tz, question.currency_code or currency_code
+    )
+
+
+def previous_period(period: Period, tz: ZoneInfo) -> Period:
+    """Returns the period of the same length before, as cost questions compare.
+
+    Whole months go back as many months and whole days as many days, however long they are;
+    anything else goes back its absolute length.
+    """
+    start, end = period.start.astimezone(tz), period.end.astimezone(tz)
+    if not (_is_day_edge(period.start, tz) and _is_day_edge(period.end, tz)):
+        return period.previous()
+    if start.day == 1 and end.day == 1:
+        months = (end.year - start.year) * 12 + end.month - start.month
+        month = start.year * 12 + start.month - 1 - months
+        return Period(day_start(date(month // 12, month % 12 + 1, 1), tz), period.start)
+    days = (end.date() - start.date()).days
+    return Period(day_start(start.date() - timedelta(days=days), tz), period.start)
+
+
+def _is_day_edge(instant: datetime, tz: ZoneInfo) -> bool:
+    return day_start(instant.astimezone(tz).date(), tz) == instant
+
+
+def reaches(text: str, fields: frozenset[str]) -> bool:
+    """Tells whether a filter over costs means the same in a list that has only these fields.
+
+    `:` does not, for each list gives it a meaning of its own. Raises InvalidFilter.
+    """
+    return _reaches(parse_filter(text), fields)
+
+
+def _reaches(expression: Expression, fields: frozenset[str]) -> bool:
+    match expression:
+        case Not(term):
+            return _reaches(term, fields)
+        case And(terms) | Or(terms):
+            return all(_reaches(term, fields) for term in terms)
+        case _:
+            is_known = len(expression.path) == 1 and expression.path[0] in fields
+            return is_known and expression.comparator is not Comparator.HAS

@@ -1,0 +1,59 @@
+"""What a dashboard asks of other services beside what everybody here asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from services.kernel.period import Period
+from services.reporting.domain.costs import CostAnswer, CostQuestion
+from services.reporting.domain.dashboard.dashboard import AlertGlance
+
+
+@dataclass(frozen=True, slots=True)
+class CostPage:
+    """The costliest groups of an answer, one page of them. groups: how many there are in all."""
+
+    answer: CostAnswer
+    groups: int
+    is_whole: bool
+
+
+class CostGlance(Protocol):
+    """The usage service."""
+
+    async def costliest(self, question: CostQuestion) -> CostPage:
+        """Returns the first page of groups. Raises UsageQuestionRefused."""
+        ...
+
+    async def is_ungrouped(self, question: CostQuestion) -> bool:
+        """Tells whether some usage has no value of the question's only dimension.
+
+        Raises UsageQuestionRefused.
+        """
+        ...
+
+    async def failed_cost(
+        self, tenant_id: str, period: Period, *, filter_: str, currency_code: str
+    ) -> Decimal:
+        """Returns what failed work was billed. Raises UsageQuestionRefused."""
+        ...
+
+
+class AlertGlances(Protocol):
+    """The budget service."""
+
+    async def open_alerts(self, tenant_id: str, *, most: int) -> tuple[AlertGlance, ...]:
+        """Returns the alerts that are not closed, most severe first. Raises BudgetRefused."""
+        ...
+
+
+class RealizedSavings(Protocol):
+    """The optimizer."""
+
+    async def realized(
+        self, tenant_id: str, period: Period, *, filter_: str, currency_code: str
+    ) -> Decimal:
+        """Returns what recommendations that were done saved. Raises OptimizerRefused."""
+        ...

@@ -23,6 +23,7 @@ import asyncpg
 
 from services.kernel.database import Database, Transaction
 from services.kernel.errors import InvalidArgument, OutOfRange
+from services.kernel.feed_pages import RecentPages
 from services.kernel.telemetry import current_traceparent
 from services.kernel.wakeup import EVERYBODY
 
@@ -128,6 +129,7 @@ class Feed(Generic[_F]):
         extra = [name for name in (time_column, trace_column) if name is not None]
         self._columns = list(dict.fromkeys([*columns, *extra]))
         self.channel = f"feed_{table.replace('.', '_')}"
+        self._recent = RecentPages(lambda after, limit: self._read_alone(None, after, limit))
 
     def announce(self, tx: Transaction, *, tenants: Iterable[str] = ()) -> None:
         """Wakes the readers once the transaction that appended to the table is committed.
@@ -191,7 +193,12 @@ class Feed(Generic[_F]):
         with wakeups.subscribed(self.channel, tenant_id or EVERYBODY) as woken:
             while True:
                 woken.clear()
-                page = await self._read_alone(tenant_id, after, limit)
+                # The services follow all tenants' facts side by side; a tenant reads alone.
+                page = await (
+                    self._recent.read(after, limit)
+                    if tenant_id is None
+                    else self._read_alone(tenant_id, after, limit)
+                )
                 after = page.position
                 if page.items or loop.time() >= beat_at:
                     yield page

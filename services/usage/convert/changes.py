@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
+from functools import lru_cache
 
 from finops.common.v1.money_pb2 import Money
 from finops.usage.v1 import cost_model_pb2 as model
@@ -14,13 +16,18 @@ from services.usage.domain.cost_change import CostChange
 from services.usage.domain.event import Attributes
 from services.usage.service.archiving import ArchivedMonth
 from services.usage.service.reconciling import Drift, Reconciliation
-from services.usage.service.watching import ChangePage
+from services.usage.service.watching import PAGES_KEPT, ChangePage
 
 WATCH_BATCH = 500
 
 
+@lru_cache(maxsize=PAGES_KEPT)
 def from_page(page: ChangePage) -> model.WatchCostsResponse:
-    """Converts a page of changes; an empty one is a heartbeat."""
+    """Converts a page of changes; an empty one is a heartbeat.
+
+    The answer is kept, because every service that follows the feed gets the same one: making it
+    costs many times sending it. Nobody may change it.
+    """
     return model.WatchCostsResponse(
         changes=[_change(item, attributes) for item, attributes in page.items],
         sequence=str(page.position),
@@ -29,15 +36,17 @@ def from_page(page: ChangePage) -> model.WatchCostsResponse:
 
 def _change(item: FeedItem[CostChange], attributes: Attributes) -> model.CostChange:
     fact, code = item.fact, attributes.currency_code
+    billed = _money(code, fact.billed_cost)
     change = model.CostChange(
         sequence=str(item.position),
         tenant_id=item.tenant_id,
-        hour_time=from_instant(fact.hour_at),
+        hour_time=_hour(fact.hour_at),
         dimension=_dimension(fact.dimension_id, attributes),
-        billed_cost=Money(currency_code=code, amount=format_decimal(fact.billed_cost)),
-        effective_cost=Money(currency_code=code, amount=format_decimal(fact.effective_cost)),
-        list_cost=Money(currency_code=code, amount=format_decimal(fact.list_cost)),
-        contracted_cost=Money(currency_code=code, amount=format_decimal(fact.contracted_cost)),
+        billed_cost=billed,
+        # Most often all four are one amount.
+        effective_cost=_same_or_new(billed, fact.billed_cost, fact.effective_cost),
+        list_cost=_same_or_new(billed, fact.billed_cost, fact.list_cost),
+        contracted_cost=_same_or_new(billed, fact.billed_cost, fact.contracted_cost),
         quantity=format_decimal(fact.quantity),
         events=fact.events,
         failed_events=fact.failed_events,
@@ -48,10 +57,23 @@ def _change(item: FeedItem[CostChange], attributes: Attributes) -> model.CostCha
         traceparent=item.traceparent or "",
     )
     if item.appended_at is not None:
-        change.recorded_time.CopyFrom(from_instant(item.appended_at))
+        change.recorded_time.FromDatetime(item.appended_at)
     return change
 
 
+def _money(code: str, amount: Decimal) -> Money:
+    return Money(currency_code=code, amount=format_decimal(amount))
+
+
+def _same_or_new(known: Money, known_amount: Decimal, amount: Decimal) -> Money:
+    return known if amount == known_amount else _money(known.currency_code, amount)
+
+
+# A feed names few hours and few combinations of attributes, again and again.
+_hour = lru_cache(maxsize=1_000)(from_instant)
+
+
+@lru_cache(maxsize=10_000)
 def _dimension(dimension_id: int, attributes: Attributes) -> model.CostDimension:
     fields = attributes._asdict() | {"tags": dict(attributes.tags)}
     return model.CostDimension(dimension_id=str(dimension_id), **fields)

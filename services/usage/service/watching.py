@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from services.kernel.database import Database
-from services.kernel.feed import Feed, FeedItem, FeedPosition
+from services.kernel.feed import Feed, FeedItem, FeedPage, FeedPosition
 from services.usage.domain.cost_change import CostChange
 from services.usage.domain.event import Attributes
 from services.usage.store import changes
 
+_PageKey = tuple[str | None, FeedPosition, FeedPosition]
+
 EVERY_TENANT = "*"
 NOW = "now"
 DIMENSIONS_KEPT = 50_000
+PAGES_KEPT = 8  # explained pages that several watchers may want
 DIMENSION_SECONDS = 5.0  # a user who moves to another department is seen there after so long
 
 
-class ChangePage(NamedTuple):
-    """Some changes with the attributes of each; none for a heartbeat."""
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangePage:
+    """Some changes with the attributes of each; none for a heartbeat.
+
+    Watchers in step get the same page, not an equal one, so that it can be converted once.
+    """
 
     items: list[tuple[FeedItem[CostChange], Attributes]]
     position: FeedPosition
@@ -49,6 +57,7 @@ class CostWatch:
         self._feed = feed
         self._known: dict[tuple[str, int], Attributes] = {}
         self._forget_at = 0.0
+        self._pages: OrderedDict[_PageKey, ChangePage] = OrderedDict()
 
     async def watch_costs(
         self, tenant_id: str, *, after: str, limit: int
@@ -63,16 +72,24 @@ class CostWatch:
         pages = self._feed.watch(after=position, tenant_id=owner, limit=limit)
         try:
             async for page in pages:
-                await self._learn(owner, [(i.tenant_id, i.fact.dimension_id) for i in page.items])
-                yield ChangePage(
-                    [
-                        (item, self._known[item.tenant_id, item.fact.dimension_id])
-                        for item in page.items
-                    ],
-                    page.position,
-                )
+                yield await self._explain(owner, page)
         finally:
             await pages.aclose()
+
+    async def _explain(self, owner: str | None, page: FeedPage[CostChange]) -> ChangePage:
+        """Adds the attributes of each change."""
+        await self._learn(owner, [(i.tenant_id, i.fact.dimension_id) for i in page.items])
+        first = page.items[0].position if page.items else page.position
+        key = (owner, first, page.position)
+        known = self._pages.get(key)
+        if known is None:
+            items = [
+                (item, self._known[item.tenant_id, item.fact.dimension_id]) for item in page.items
+            ]
+            known = self._pages[key] = ChangePage(items, page.position)
+            if len(self._pages) > PAGES_KEPT:
+                self._pages.popitem(last=False)
+        return known
 
     async def _start(self, owner: str | None) -> FeedPosition:
         async with (
@@ -83,6 +100,7 @@ class CostWatch:
     async def _learn(self, owner: str | None, keys: list[tuple[str, int]]) -> None:
         if time.monotonic() > self._forget_at or len(self._known) > DIMENSIONS_KEPT:
             self._known = {}
+            self._pages.clear()
             self._forget_at = time.monotonic() + DIMENSION_SECONDS
         missing = {key for key in keys if key not in self._known}
         if not missing:

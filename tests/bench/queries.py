@@ -25,6 +25,17 @@ DAYS = 90
 QUESTIONS = 150
 TENANT = "queries-0"
 CONNECTIONS = 2
+SETTLE_SECONDS = 300
+# Deltas that no roll-up holds yet, or tables that autovacuum has not come to since.
+_BEHIND = """
+SELECT EXISTS (
+    SELECT FROM usage.cost_change c JOIN usage.rollup_mark m USING (tenant_id)
+    WHERE (c.transaction_id, c.sequence) > (m.transaction_id, m.sequence)
+) OR EXISTS (
+    SELECT FROM pg_stat_user_tables
+    WHERE relname IN ('rollup_day', 'cost_change') AND n_mod_since_analyze > n_live_tup / 5 + 1000
+)
+"""
 GROUPS = (["department"], ["project"], ["user"], ["provider", "region"], ["tag:team"])
 
 
@@ -111,7 +122,7 @@ async def _ask(stack: BenchStack, end: datetime) -> tuple[list[float], list[floa
         stored = sum(total.events for total in answer.totals)
         if stored < EVENTS * 0.99:
             raise RuntimeError(f"only {stored} events are in the period")
-        await asyncio.sleep(20)  # until what was stored last is rolled up, as in a running system
+        await _settle(stack)
         asked = [
             _question(end, number, GROUPS[number % len(GROUPS)]) for number in range(QUESTIONS)
         ]
@@ -119,6 +130,22 @@ async def _ask(stack: BenchStack, end: datetime) -> tuple[list[float], list[floa
         again = asked[-len(GROUPS) :] * (QUESTIONS // len(GROUPS) * 4)
         repeated = [await timed(question) for question in again]
     return new, repeated
+
+
+async def _settle(stack: BenchStack) -> None:
+    """Waits until all is rolled up and tidied, as it is where 10 million events took 90 days."""
+    database = Database.connect(
+        stack.usage_database_url, service="usage", worker_url=stack.usage_worker_url
+    )
+    deadline = time.monotonic() + SETTLE_SECONDS
+    is_behind = True
+    while is_behind:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the roll-ups are still behind after {SETTLE_SECONDS} s")
+        await asyncio.sleep(1)
+        async with database.system_transaction() as tx:
+            is_behind = await tx.driver.fetchval(_BEHIND)
+    await database.close()
 
 
 def _question(end: datetime, number: int, group_by: list[str]) -> cost_model_pb2.QueryCostsRequest:

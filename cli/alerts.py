@@ -15,8 +15,6 @@ from finops.budget.v1.alert_service_pb2 import (
 )
 from finops.budget.v1.budget_model_pb2 import AlertSeverity
 from finops.budget.v1.delivery_service_pb2 import ListDeliveriesRequest, ReplayDeliveriesRequest
-from finops.budget.v1.notification_model_pb2 import Delivery
-from finops_sdk import pages
 
 from cli import alert_channels
 from cli.alert_channels import delivery_state
@@ -35,7 +33,6 @@ from cli.times import parse_instant, utc_text
 
 app = typer.Typer(help="Shows alerts and says who is told of them.", no_args_is_help=True)
 app.add_typer(alert_channels.app, name="channels")
-_PAGE_SIZE = 1000
 AlertId = Annotated[str, typer.Argument(help="Id of the alert.", show_default=False)]
 Note = Annotated[str, typer.Option("--note", help="What is done about it.", show_default=False)]
 
@@ -51,16 +48,10 @@ def list_alerts(
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Lists alerts, newest first."""
-    found: list[models.Alert] = []
     with open_connection(data_dir, url, tenant) as connection:
-        request = ListAlertsRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
-        )
+        request = ListAlertsRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.alerts.ListAlerts
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.alerts)
-            if len(found) >= limit:
-                break
+        found = connection.collect(call, request, lambda page: page.alerts, limit=limit)
     columns = ("alert_id", "fired", "severity", "state", "about", "budget", "observed", "limit")
     rows = [
         (
@@ -73,7 +64,7 @@ def list_alerts(
             _money(each, "observed"),
             _money(each, "limit"),
         )
-        for each in found[:limit]
+        for each in found
     ]
     Output(form).rows(columns, rows)
 
@@ -172,16 +163,10 @@ def deliveries(
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Lists notifications and whether they arrived, newest first."""
-    found: list[Delivery] = []
     with open_connection(data_dir, url, tenant) as connection:
-        request = ListDeliveriesRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
-        )
+        request = ListDeliveriesRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.deliveries.ListDeliveries
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.deliveries)
-            if len(found) >= limit:
-                break
+        found = connection.collect(call, request, lambda page: page.deliveries, limit=limit)
     columns = ("delivery_id", "queued", "event", "receiver", "state", "attempts", "next")
     rows = [
         (
@@ -193,7 +178,7 @@ def deliveries(
             each.attempt_count,
             utc_text(each.next_attempt_time) if each.HasField("next_attempt_time") else "",
         )
-        for each in found[:limit]
+        for each in found
     ]
     Output(form).rows(columns, rows)
 

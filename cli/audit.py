@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import typer
-from finops.audit.v1.audit_model_pb2 import AuditEntry
 from finops.audit.v1.audit_service_pb2 import ListAuditEntriesRequest, VerifyAuditChainRequest
-from finops_sdk import pages
 
 from cli.connection import open_connection
 from cli.errors import CommandError
@@ -23,7 +21,6 @@ from cli.stack.state import running_state
 from cli.times import utc_text
 
 app = typer.Typer(help="Reads and verifies the audit log.", no_args_is_help=True)
-_PAGE_SIZE = 1000
 _VERIFY_SECONDS = 600.0
 _VERIFY_COLUMNS = ("service", "is_intact", "entries", "first_broken_sequence", "finding")
 
@@ -69,17 +66,10 @@ def list_entries(
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Lists changes, newest first."""
-    found: list[AuditEntry] = []
     with open_connection(data_dir, url, tenant) as connection:
-        request = ListAuditEntriesRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
-        )
+        request = ListAuditEntriesRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.audit.ListAuditEntries
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.entries)
-            if len(found) >= limit:
-                break
-    del found[limit:]
+        found = connection.collect(call, request, lambda page: page.entries, limit=limit)
     rows = [
         (entry.sequence, utc_text(entry.create_time), entry.actor, entry.action, entry.resource)
         for entry in found

@@ -24,7 +24,6 @@ from finops.budget.v1.budget_service_pb2 import (
 )
 from finops.budget.v1.budget_status_model_pb2 import BudgetStatus, TrendMethod
 from finops.common.v1.money_pb2 import Money
-from finops_sdk import pages
 
 from cli import budget_options as options
 from cli.budget_options import AtLimit, Cadence, budget_of, money_of, scope_of
@@ -44,7 +43,6 @@ from cli.output import Format, Output
 from cli.times import utc_text
 
 app = typer.Typer(help="Keeps limits on cost.", no_args_is_help=True)
-_PAGE_SIZE = 1000
 _BACKTEST_SECONDS = 300.0
 BudgetId = Annotated[str, typer.Argument(help="Id of the budget.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="Name for people.", show_default=False)]
@@ -102,17 +100,10 @@ def list_budgets(
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Lists budgets."""
-    found: list[Budget] = []
     with open_connection(data_dir, url, tenant) as connection:
-        request = ListBudgetsRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
-        )
+        request = ListBudgetsRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.budgets.ListBudgets
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.budgets)
-            if len(found) >= limit:
-                break
-    del found[limit:]
+        found = connection.collect(call, request, lambda page: page.budgets, limit=limit)
     columns = ("budget_id", "display_name", "scope", "cadence", "amount", "at_limit", "state")
     rows = [
         (
@@ -149,16 +140,9 @@ def status(
             one = connection.client.budgets.GetBudgetStatus(request).budget_status
             _show_status(one, Output(form))
             return
-        found: list[BudgetStatus] = []
-        listing = ListBudgetStatusesRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
-        )
+        listing = ListBudgetStatusesRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.budgets.ListBudgetStatuses
-        for page in connection.client.iterate(pages(call, listing)):
-            found.extend(page.statuses)
-            if len(found) >= limit:
-                break
-    del found[limit:]
+        found = connection.collect(call, listing, lambda page: page.statuses, limit=limit)
     columns = (
         *("budget_id", "display_name", "limit", "spent", "held", "remaining", "used"),
         *("expected", "breach_probability", "reset_time"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from finops_sdk import Client
+from finops_sdk.streams import pages
 
 from cli.errors import Denied, UsageError
 from cli.stack.keys import load_keys
@@ -19,7 +20,10 @@ from cli.tokens import sign_token
 from services.kernel.clock import SystemClock
 
 ALL_TENANTS = "*"
+PAGE_SIZE = 1000  # the most that a list gives at once
 _LIFE = timedelta(minutes=5)  # each call signs a new one
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,27 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
+
+    def collect(
+        self,
+        call: Callable[[Any], Awaitable[Any]],
+        request: Any,
+        items: Callable[[Any], Iterable[_Item]],
+        *,
+        limit: int,
+    ) -> list[_Item]:
+        """Returns the first items of a list, however many pages they fill.
+
+        call: of the asynchronous client. request: the list's, whose page size is set here.
+        items: those of a page.
+        """
+        request.page_size = min(limit, PAGE_SIZE)
+        found: list[_Item] = []
+        for page in self.client.iterate(pages(call, request)):
+            found.extend(items(page))
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
 
 def user_name() -> str:

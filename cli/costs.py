@@ -9,7 +9,7 @@ import typer
 from finops.usage.v1.cost_model_pb2 import CostRow, QueryCostsRequest, QueryCostsResponse
 from finops_sdk import pages
 
-from cli.connection import open_connection
+from cli.connection import PAGE_SIZE, open_connection
 from cli.options import (
     DEFAULT_DATA_DIR,
     DataDir,
@@ -24,7 +24,6 @@ from cli.output import Format, Output
 from cli.times import utc_text
 
 app = typer.Typer()
-_PAGE_SIZE = 1000
 Row = tuple[object, ...]
 
 
@@ -118,7 +117,7 @@ def costs(
             compare_previous=compare,
             allocated=allocated,
             order_by=order_by or ("start_time" if has_buckets(granularity.value) else ""),
-            page_size=min(limit or _PAGE_SIZE, _PAGE_SIZE),
+            page_size=min(limit or PAGE_SIZE, PAGE_SIZE),
         )
         answer = QueryCostsResponse()
         query = connection.client.asynchronous.usage.QueryCosts

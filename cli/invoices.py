@@ -16,9 +16,8 @@ from finops.billing.v1.invoice_messages_pb2 import (
 )
 from finops.billing.v1.invoice_model_pb2 import Invoice, InvoiceKind, InvoiceState
 from finops.billing.v1.invoice_service_pb2 import GetInvoiceCsvRequest, ListInvoiceLinesRequest
-from finops_sdk import pages
 
-from cli.connection import ALL_TENANTS, Connection, open_connection
+from cli.connection import ALL_TENANTS, PAGE_SIZE, Connection, open_connection
 from cli.options import (
     DEFAULT_DATA_DIR,
     DataDir,
@@ -32,7 +31,6 @@ from cli.output import Format, Output
 from cli.times import utc_text
 
 app = typer.Typer(help="Makes, shows and exports invoices.", no_args_is_help=True)
-_PAGE_SIZE = 1000
 _PDF_SECONDS = 120.0
 InvoiceId = Annotated[str, typer.Argument(help="Id of the invoice.", show_default=False)]
 Month = Annotated[
@@ -60,17 +58,10 @@ def list_invoices(
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Lists invoices, newest first."""
-    found: list[Invoice] = []
     with open_connection(data_dir, url, tenant) as connection:
-        request = ListInvoicesRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
-        )
+        request = ListInvoicesRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.billing.ListInvoices
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.invoices)
-            if len(found) >= limit:
-                break
-    del found[limit:]
+        found = connection.collect(call, request, lambda page: page.invoices, limit=limit)
     Output(form).rows(_COLUMNS, [_row(invoice) for invoice in found], content=found)
 
 
@@ -87,7 +78,7 @@ def show(
     with open_connection(data_dir, url, tenant) as connection:
         invoice = _find(connection, invoice_id)
         request = ListInvoiceLinesRequest(
-            tenant_id=connection.tenant, invoice_id=invoice_id, page_size=_PAGE_SIZE
+            tenant_id=connection.tenant, invoice_id=invoice_id, page_size=PAGE_SIZE
         )
         answer = connection.client.invoices.ListInvoiceLines(request)
     output = Output(form)

@@ -20,16 +20,14 @@ from finops.billing.v1.pricing_plan_service_pb2 import (
     GetPricingPlanRequest,
     ListPricingPlanVersionsRequest,
 )
-from finops_sdk import pages
 from google.protobuf import json_format
 
-from cli.connection import ALL_TENANTS, open_connection
+from cli.connection import ALL_TENANTS, PAGE_SIZE, open_connection
 from cli.errors import UsageError
 from cli.options import DEFAULT_DATA_DIR, DataDir, Filter, Limit, OutputFormat, Tenant, Url
 from cli.output import Format, Output
 
 app = typer.Typer(help="Shows pricing plans, and puts new ones on sale.")
-_PAGE_SIZE = 1000
 _COLUMNS = (
     "plan_id",
     "version",
@@ -59,17 +57,11 @@ def plans(
     """Lists the plans on sale, one row a currency."""
     if context.invoked_subcommand is not None:
         return
-    found: list[PricingPlan] = []
     with open_connection(data_dir, url, tenant) as connection:
-        request = ListPricingPlansRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
-        )
+        request = ListPricingPlansRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.billing.ListPricingPlans
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.plans)
-            if len(found) >= limit:
-                break
-    _show(found[:limit], form)
+        found = connection.collect(call, request, lambda page: page.plans, limit=limit)
+    _show(found, form)
 
 
 @app.command()
@@ -88,7 +80,7 @@ def show(
     with open_connection(data_dir, url, tenant) as connection:
         if versions:
             request = ListPricingPlanVersionsRequest(
-                tenant_id=connection.tenant, plan_id=plan_id, page_size=_PAGE_SIZE
+                tenant_id=connection.tenant, plan_id=plan_id, page_size=PAGE_SIZE
             )
             _show(list(connection.client.plans.ListPricingPlanVersions(request).plans), form)
             return

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from finops.usage.v1.pricing_model_pb2 import Price, PricingModel
 from finops.usage.v1.pricing_service_pb2 import ImportPricesRequest, ListPricesRequest
-from finops_sdk import pages
 from google.api.httpbody_pb2 import HttpBody
 
 from cli.connection import open_connection
@@ -27,7 +26,6 @@ from cli.output import Format, Output
 from cli.times import parse_instant, utc_text
 
 app = typer.Typer(help="Shows prices and loads price catalogues.")
-_PAGE_SIZE = 1000
 _CATALOGUE_BYTES_MAX = 64 << 20
 _IMPORT_SECONDS = 300.0
 _COLUMNS = (
@@ -69,17 +67,10 @@ def prices(
     """Lists prices: the tenant's own and the global ones."""
     if context.invoked_subcommand is not None:
         return
-    found: list[Price] = []
     with open_connection(data_dir, url, tenant) as connection:
-        request = ListPricesRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
-        )
+        request = ListPricesRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.pricing.ListPrices
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.prices)
-            if len(found) >= limit:
-                break
-    del found[limit:]
+        found = connection.collect(call, request, lambda page: page.prices, limit=limit)
     Output(form).rows(_COLUMNS, [_row(price) for price in found], content=found)
 
 

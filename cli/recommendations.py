@@ -25,7 +25,7 @@ from finops.optimizer.v1.saving_model_pb2 import SavingVerdict
 from finops_sdk import pages
 from google.api.httpbody_pb2 import HttpBody
 
-from cli.connection import Connection, open_connection
+from cli.connection import PAGE_SIZE, Connection, open_connection
 from cli.errors import CommandError, UsageError
 from cli.options import (
     DEFAULT_DATA_DIR,
@@ -50,7 +50,6 @@ from cli.recommendation_output import (
 from cli.times import utc_text
 
 app = typer.Typer(help="Finds savings, and proves them.", no_args_is_help=True)
-_PAGE_SIZE = 1000
 _WAIT_SECONDS = 30
 _CALL_SECONDS = 60.0
 RecommendationId = Annotated[
@@ -120,7 +119,7 @@ def list_recommendations(
     joint = MoneyInterval()
     with open_connection(data_dir, url, tenant) as connection:
         request = messages.ListRecommendationsRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
+            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, PAGE_SIZE)
         )
         call = connection.client.asynchronous.optimizer.ListRecommendations
         for page in connection.client.iterate(pages(call, request)):

@@ -21,15 +21,13 @@ from finops.billing.v1.subscription_service_pb2 import (
     PreviewSubscriptionChangeRequest,
     ResumeSubscriptionRequest,
 )
-from finops_sdk import pages
 
-from cli.connection import open_connection
+from cli.connection import PAGE_SIZE, open_connection
 from cli.options import DEFAULT_DATA_DIR, DataDir, Filter, Limit, OutputFormat, Tenant, Url
 from cli.output import Format, Output
 from cli.times import parse_instant, utc_text
 
 app = typer.Typer(help="Subscribes accounts to plans, changes and ends subscriptions.")
-_PAGE_SIZE = 1000
 _COLUMNS = (
     "subscription_id",
     "account_id",
@@ -85,17 +83,11 @@ def subscriptions(
     """Lists subscriptions, ended ones included."""
     if context.invoked_subcommand is not None:
         return
-    found: list[Subscription] = []
     with open_connection(data_dir, url, tenant) as connection:
-        request = ListSubscriptionsRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, _PAGE_SIZE)
-        )
+        request = ListSubscriptionsRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.subscriptions.ListSubscriptions
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.subscriptions)
-            if len(found) >= limit:
-                break
-    _show(found[:limit], form)
+        found = connection.collect(call, request, lambda page: page.subscriptions, limit=limit)
+    _show(found, form)
 
 
 @app.command()
@@ -269,7 +261,7 @@ def events(
         request = ListSubscriptionEventsRequest(
             tenant_id=connection.tenant,
             subscription_id=subscription_id,
-            page_size=min(limit, _PAGE_SIZE),
+            page_size=min(limit, PAGE_SIZE),
         )
         found = connection.client.subscriptions.ListSubscriptionEvents(request).events
     rows = [

@@ -8,7 +8,6 @@ import typer
 from finops.usage.v1.analytics_model_pb2 import AnalyzeUsageRequest, AnalyzeUsageResponse
 from finops.usage.v1.usage_model_pb2 import Outcome, StoredUsageEvent
 from finops.usage.v1.usage_service_pb2 import GetUsageEventRequest, ListUsageEventsRequest
-from finops_sdk import pages
 
 from cli.connection import open_connection
 from cli.options import (
@@ -26,7 +25,6 @@ from cli.output import Format, Output
 from cli.times import utc_text
 
 app = typer.Typer(help="Shows stored events and how usage behaves.")
-_PAGE_SIZE = 1000
 _COLUMNS = (
     "start_time",
     "source",
@@ -59,21 +57,12 @@ def usage(
     """Lists stored events, newest usage first."""
     if context.invoked_subcommand is not None:
         return
-    found: list[StoredUsageEvent] = []
     with open_connection(data_dir, url, tenant) as connection:
         request = ListUsageEventsRequest(
-            tenant_id=connection.tenant,
-            start=start,
-            end=end,
-            filter=filter_text,
-            page_size=min(limit, _PAGE_SIZE),
+            tenant_id=connection.tenant, start=start, end=end, filter=filter_text
         )
         call = connection.client.asynchronous.usage.ListUsageEvents
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.events)
-            if len(found) >= limit:
-                break
-    del found[limit:]
+        found = connection.collect(call, request, lambda page: page.events, limit=limit)
     Output(form).rows(_COLUMNS, [_row(event) for event in found], content=found)
 
 

@@ -15,6 +15,7 @@ from services.kernel import server
 from services.kernel.api_keys_remote import RemoteApiKeyDirectory
 from services.kernel.audit_api import AuditServicer
 from services.kernel.audit_log import AuditLog
+from services.kernel.cache import Cache
 from services.kernel.client import channel
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
@@ -24,14 +25,19 @@ from services.kernel.workers import Worker
 from services.reporting.api.anomalies import AnomalyServicer
 from services.reporting.api.forecasts import ForecastServicer
 from services.reporting.convert.cost_feed import StubCostFeed
+from services.reporting.convert.dashboard_feeds import dashboard_sources
+from services.reporting.convert.dashboard_peers import StubCostGlance, dashboard_peers
 from services.reporting.convert.peers import StubBudgetReader, StubUsageReader
 from services.reporting.service.anomalies import Anomalies
+from services.reporting.service.dashboard_costs import DashboardCosts
+from services.reporting.service.dashboard_parts import DashboardParts
+from services.reporting.service.dashboards import Dashboards
 from services.reporting.service.detecting import Detection
 from services.reporting.service.forecasting import Forecasts
 from services.reporting.service.judging import Judgements
 from services.reporting.settings import ReportingSettings
 from services.reporting.store.anomalies import AnomalyFeed
-from services.reporting.worker import workers
+from services.reporting.worker import dashboard_workers, workers
 
 SERVICE = "reporting"
 
@@ -44,6 +50,7 @@ class ReportingService:
     workers: Sequence[Worker]
     forecasts: Forecasts
     detection: Detection
+    dashboards: Dashboards
 
 
 def build(
@@ -53,18 +60,29 @@ def build(
     settings: ReportingSettings,
     *,
     clock: Clock,
+    optimizer: grpc.aio.Channel | None = None,
+    cache: Cache | None = None,
 ) -> ReportingService:
     """Makes the use cases, the servicers over them and the workers.
 
-    usage, budget: those services; budget is None where it is not connected.
+    usage, budget, optimizer: those services; None where one is not connected, as with the cache.
     """
     reader = StubUsageReader(usage)
     budgets = StubBudgetReader(budget) if budget is not None else None
     tokens = PageTokens(settings.page_token_secret)
     forecasts = Forecasts(database, reader, budgets, clock=clock)
-    servicer = ForecastServicer(
-        forecasts=forecasts, judgements=Judgements(database, reader, clock=clock)
+    judgements = Judgements(database, reader, clock=clock)
+    servicer = ForecastServicer(forecasts=forecasts, judgements=judgements)
+    parts = DashboardParts(
+        database,
+        DashboardCosts(reader, StubCostGlance(usage)),
+        forecasts,
+        judgements,
+        dashboard_peers(budget, optimizer),
+        clock=clock,
     )
+    cache = cache or Cache.connect(None, service=SERVICE)
+    dashboards = Dashboards(database, cache, parts, reader, clock=clock)
     feed = AnomalyFeed(database)
     detection = Detection(database, reader, feed, clock=clock)
     anomalies = AnomalyServicer(
@@ -77,17 +95,21 @@ def build(
             partial(reporting_service_pb2_grpc.add_AnomalyServiceServicer_to_server, anomalies),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
         ],
-        workers=workers(
-            database,
-            forecasts=forecasts,
-            forecast_retention=timedelta(days=settings.forecast_retention_days),
-            detection=detection,
-            pages=StubCostFeed(usage).pages,
-            feed=feed,
-            feed_retention=timedelta(days=settings.feed_retention_days),
-        ),
+        workers=[
+            *dashboard_workers(database, dashboards, dashboard_sources(usage, budget, optimizer)),
+            *workers(
+                database,
+                forecasts=forecasts,
+                forecast_retention=timedelta(days=settings.forecast_retention_days),
+                detection=detection,
+                pages=StubCostFeed(usage).pages,
+                feed=feed,
+                feed_retention=timedelta(days=settings.feed_retention_days),
+            ),
+        ],
         forecasts=forecasts,
         detection=detection,
+        dashboards=dashboards,
     )
 
 
@@ -100,9 +122,21 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
         worker_url=settings.worker_database_url,
     )
     usage = channel("usage", settings, service=SERVICE)
-    # Budgets make a forecast richer; without them it is still one.
+    # Budgets make a forecast richer, and both a dashboard; without them it is still one.
     budget = channel("budget", settings, service=SERVICE) if "budget" in settings.peers else None
-    built = build(database, usage, budget, settings, clock=clock or SystemClock())
+    optimizer = (
+        channel("optimizer", settings, service=SERVICE) if "optimizer" in settings.peers else None
+    )
+    cache = Cache.connect(settings.redis_url, service=SERVICE)
+    built = build(
+        database,
+        usage,
+        budget,
+        settings,
+        clock=clock or SystemClock(),
+        optimizer=optimizer,
+        cache=cache,
+    )
     await server.serve(
         name=SERVICE,
         settings=settings,
@@ -110,5 +144,9 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
         database=database,
         api_keys=RemoteApiKeyDirectory(usage),
         workers=built.workers,
-        closing=[usage.close, *([budget.close] if budget is not None else [])],
+        closing=[
+            cache.close,
+            usage.close,
+            *(peer.close for peer in (budget, optimizer) if peer is not None),
+        ],
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 from services.kernel.database import Database
-from services.kernel.feed_consumer import FeedConsumer
+from services.kernel.feed_consumer import FeedConsumer, Source
 from services.kernel.idempotency import trim_answers
 from services.kernel.job_worker import JobWorker
 from services.kernel.jobs import Job
 from services.kernel.workers import Loop, Worker
+from services.reporting.service.dashboard_following import DashboardChanges
+from services.reporting.service.dashboards import Dashboards
 from services.reporting.service.detecting import Detection, Pages
 from services.reporting.service.forecasting import Forecasts
 from services.reporting.store.anomalies import AnomalyFeed
@@ -20,6 +24,18 @@ FORECAST_JOB = "forecast"
 TRIM_JOB = "trim"
 JUDGE_JOB = "judge"
 COST_CONSUMER = "costs"
+
+
+def dashboard_workers(
+    database: Database, dashboards: Dashboards, sources: Mapping[str, Source[Any]]
+) -> Sequence[Worker]:
+    """Returns what keeps dashboards fresh. sources: feeds of what they show, by name."""
+    changes = DashboardChanges(database)
+    following = [
+        Loop(f"{name} on dashboards", partial(changes.follow, f"dashboard_{name}", source))
+        for name, source in sources.items()
+    ]
+    return [Loop("dashboards", dashboards.refresh), *following]
 
 
 def workers(

@@ -19,10 +19,12 @@ from services.kernel.money import parse_decimal
 from services.kernel.period import Period
 from services.reporting.convert.asking import asking, to_amount
 from services.reporting.convert.instants import to_instant
+from services.reporting.convert.optimizer_peer import StubOptimizerReader
+from services.reporting.convert.peers import StubBudgetReader
 from services.reporting.domain.costs import CostAnswer, CostQuestion, CostRow, CostSum
 from services.reporting.domain.dashboard.dashboard import AlertGlance
 from services.reporting.errors import BudgetRefused, OptimizerRefused, UsageQuestionRefused
-from services.reporting.service.dashboard_peers import CostPage
+from services.reporting.service.dashboard_peers import CostPage, DashboardPeers
 
 PAGE: Final = 1_000  # the list's own bound
 QUERY_SECONDS: Final = 10.0
@@ -118,6 +120,18 @@ class StubRealizedSavings:
         with asking(tenant_id, OptimizerRefused):
             answer = await self._optimizer.GetSavings(request, timeout=GLANCE_SECONDS)
         return to_amount(answer.total.realized.expected)
+
+
+def dashboard_peers(
+    budget: grpc.aio.Channel | None, optimizer: grpc.aio.Channel | None
+) -> DashboardPeers:
+    """Returns what dashboards ask of services that may not be connected; those are None."""
+    return DashboardPeers(
+        budgets=None if budget is None else StubBudgetReader(budget),
+        alerts=None if budget is None else StubAlertGlances(budget),
+        optimizer=None if optimizer is None else StubOptimizerReader(optimizer),
+        savings=None if optimizer is None else StubRealizedSavings(optimizer),
+    )
 
 
 def _request(question: CostQuestion, *, page_size: int) -> cost_model_pb2.QueryCostsRequest:

@@ -199,12 +199,13 @@ def to_accuracy_question(
 def from_accuracy(answer: AccuracyAnswer) -> messages.GetForecastAccuracyResponse:
     """Converts the comparisons."""
     return messages.GetForecastAccuracyResponse(
-        comparisons=[_from_comparison(each) for each in answer.comparisons],
+        comparisons=[from_comparison(each) for each in answer.comparisons],
         error=_from_error(answer.error) if answer.error else None,
     )
 
 
-def _from_comparison(comparison: Comparison) -> model.ForecastComparison:
+def from_comparison(comparison: Comparison) -> model.ForecastComparison:
+    """Converts a past forecast and what came."""
     made = comparison.made
     ratio = comparison.error_ratio
     amounts = (made.lower, made.expected, made.upper)

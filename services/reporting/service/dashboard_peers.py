@@ -9,6 +9,7 @@ from typing import Protocol
 from services.kernel.period import Period
 from services.reporting.domain.costs import CostAnswer, CostQuestion
 from services.reporting.domain.dashboard.dashboard import AlertGlance
+from services.reporting.service.peers import BudgetReader, OptimizerReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,13 @@ class RealizedSavings(Protocol):
     ) -> Decimal:
         """Returns what recommendations that were done saved. Raises OptimizerRefused."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardPeers:
+    """Other services; None where one is not connected."""
+
+    budgets: BudgetReader | None = None
+    alerts: AlertGlances | None = None
+    optimizer: OptimizerReader | None = None
+    savings: RealizedSavings | None = None

@@ -15,8 +15,9 @@ from typing import Final
 from sqlalchemy import select
 
 from services.kernel.database import Transaction
+from services.kernel.filter import compile_filter
 from services.reporting.domain.anomaly.anomaly import Anomaly, State
-from services.reporting.store.anomalies import anomaly_of
+from services.reporting.store.anomalies import LISTING, anomaly_of
 from services.reporting.tables.anomalies import anomaly
 
 # With the feed's own lag it stays below the two seconds in which a change must show.
@@ -67,13 +68,24 @@ async def version_in_force(tx: Transaction, tenant_id: str) -> int:
     return version or 0
 
 
-async def open_anomalies(tx: Transaction, tenant_id: str, *, limit: int) -> list[Anomaly]:
-    """Returns what is going on and nobody expected, costliest first."""
+async def open_anomalies(
+    tx: Transaction, tenant_id: str, *, filter_text: str, limit: int
+) -> tuple[Anomaly, ...]:
+    """Returns what is going on and nobody expected, costliest first. Raises InvalidFilter."""
     column = anomaly.c
     statement = (
         select(anomaly)
-        .where(column.tenant_id == tenant_id, column.state == State.OPEN.value)
+        .where(
+            column.tenant_id == tenant_id,
+            column.state == State.OPEN.value,
+            compile_filter(filter_text, LISTING.filters),
+        )
         .order_by(column.impact.desc(), column.anomaly_id)
         .limit(limit)
     )
-    return [anomaly_of(row) for row in (await tx.execute(statement)).mappings()]
+    return tuple(anomaly_of(row) for row in (await tx.execute(statement)).mappings())
+
+
+async def forget_position(tx: Transaction, consumer: str) -> None:
+    """Makes a consumer of a feed begin with the oldest fact that is kept."""
+    await tx.driver.execute("DELETE FROM feed_cursor WHERE name = $1", consumer)

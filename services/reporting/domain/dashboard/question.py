@@ -45,6 +45,14 @@ class DashboardQuestion:
     top_count: int = TOP_COUNT
     parts: frozenset[Part] = frozenset(Part)
 
+    def shows(self, part: Part, fields: frozenset[str]) -> bool:
+        """Tells whether a part is shown: it may be read, and the filter reaches it.
+
+        fields: what its list can be filtered by with the meaning that cost questions have.
+        Raises InvalidFilter.
+        """
+        return part in self.parts and reaches(self.filter, fields)
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

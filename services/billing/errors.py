@@ -370,3 +370,15 @@ class ReconciliationScopeUnavailable(FailedPrecondition):
     """Lines are traced to usage one by one: list a line's usage, or compare LIGHT or FULL."""
 
     reason = "RECONCILIATION_SCOPE_UNAVAILABLE"
+
+
+class ChargeUnderWay(Aborted):
+    """A charge of the invoice is under way; repeat this once it has ended, in some seconds."""
+
+    reason = "CHARGE_UNDER_WAY"
+
+
+class PaymentDeclined(FailedPrecondition):
+    """The bank refused the charge; pay by another method, or confirm where it asks for that."""
+
+    reason = "PAYMENT_DECLINED"

@@ -18,6 +18,7 @@ from services.billing.convert import runs as convert_runs
 from services.billing.service.crediting import CreditNotes
 from services.billing.service.paying import Paying
 from services.billing.service.running import BillingRuns
+from services.kernel.idempotency import answers_repetitions
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _SERVICE = "finops.billing.v1.BillingService"
@@ -85,13 +86,16 @@ class InvoiceMethods:
         )
         return messages.VoidInvoiceResponse(invoice=convert.from_invoice(invoice))
 
+    @answers_repetitions
     async def PayInvoice(
         self, request: messages.PayInvoiceRequest, _: Context
     ) -> messages.PayInvoiceResponse:
-        """Begins to collect an invoice."""
-        tenant_id = as_tenant(request.tenant_id)
+        """Collects an invoice; its attempt knows the request_id."""
         invoice = await self._paying.pay_invoice(
-            tenant_id, request.invoice_id, payment_method_id=request.payment_method_id
+            as_tenant(request.tenant_id),
+            request.invoice_id,
+            payment_method_id=request.payment_method_id,
+            request_id=request.request_id,
         )
         return messages.PayInvoiceResponse(invoice=convert.from_invoice(invoice))
 

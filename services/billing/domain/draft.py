@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -135,6 +136,15 @@ def number_of(series: str, tenant_id: str, number: int) -> str:
     """
     middle = hashlib.sha256(tenant_id.encode()).hexdigest()[:8].upper()
     return f"{series}-{middle}-{number:06d}"
+
+
+def numbers_in(text: str, series: str) -> set[str]:
+    """Returns the numbers of a series that a text names, whole ones only.
+
+    Payers write them in small letters, and with a space for the hyphen or nothing.
+    """
+    pattern = rf"(?<![0-9A-Z]){series}[- ]?([0-9A-F]{{8}})[- ]?([0-9]{{6,}})(?![0-9A-Z])"
+    return {f"{series}-{middle}-{number}" for middle, number in re.findall(pattern, text.upper())}
 
 
 def _texts(*amounts: Decimal) -> list[str]:

@@ -122,7 +122,10 @@ class AttemptState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentAttempt:
-    """One attempt. attempt_number: on the schedule, from 1; 0 for one that somebody asked for."""
+    """One attempt. attempt_number: on the schedule, from 1; 0 for one that somebody asked for.
+
+    error: why it was not made, where no bank refused. request_id: of the call that asked for it.
+    """
 
     attempt_id: str
     invoice_id: str
@@ -132,8 +135,10 @@ class PaymentAttempt:
     attempted_at: datetime
     payment_method_id: str = ""
     decline_code: str = ""
+    error: str = ""
     retryable: bool = False
     next_attempt_at: datetime | None = None
+    request_id: str = ""
 
 
 def is_retryable(decline_code: str) -> bool:

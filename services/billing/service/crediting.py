@@ -19,6 +19,7 @@ from services.billing.domain.draft import number_of
 from services.billing.domain.invoice_record import ZERO, Invoice
 from services.billing.domain.invoice_state import UNPAID, InvoiceState
 from services.billing.domain.journal import BillingFact, FactKind
+from services.billing.domain.operation import OperationState
 from services.billing.errors import (
     CreditNoteNotFound,
     CreditNoteStateForbids,
@@ -26,11 +27,13 @@ from services.billing.errors import (
     SelfApproval,
 )
 from services.billing.service.credits import Credits, require_account
+from services.billing.service.fence import require_no_charge
 from services.billing.service.journal import Journal
 from services.billing.service.moving import InvoiceMoves, add_event, locked_invoice
 from services.billing.service.provider.queue import queue_credit_note
 from services.billing.store import credit_notes as rows
 from services.billing.store import invoices as invoice_rows
+from services.billing.store import operations
 from services.kernel import audit
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
@@ -87,10 +90,11 @@ class CreditNotes:
         """Credits lines of an issued invoice; above the account's limit it waits for approval.
 
         Raises InvoiceNotFound, InvoiceStateForbids, InvoiceLineNotFound, CreditExceedsInvoice,
-        SettlementForbidden.
+        SettlementForbidden, ChargeUnderWay.
         """
         async with self._database.transaction(tenant_id) as tx:
             invoice = await locked_invoice(tx, tenant_id, wanted.invoice_id)
+            await require_no_charge(tx, invoice)
             account = await require_account(tx, tenant_id, invoice.account_id)
             note = await self._compose(tx, invoice, wanted)
             limit = account.credit_approval_limit
@@ -109,12 +113,13 @@ class CreditNotes:
     ) -> CreditNote:
         """Releases a credit note that another person wrote.
 
-        Raises CreditNoteNotFound, CreditNoteStateForbids, SelfApproval.
+        Raises CreditNoteNotFound, CreditNoteStateForbids, SelfApproval, ChargeUnderWay.
         """
         approver = current_caller().subject
         async with self._database.transaction(tenant_id) as tx:
             found = await self._load(tx, tenant_id, credit_note_id)
             invoice = await locked_invoice(tx, tenant_id, found.invoice_id)
+            await require_no_charge(tx, invoice)
             note = await self._load(tx, tenant_id, credit_note_id, is_locked=True)
             if note.state is not CreditNoteState.AWAITING_APPROVAL:
                 raise CreditNoteStateForbids(state=note.state.value)
@@ -130,14 +135,21 @@ class CreditNotes:
     ) -> CreditNote:
         """Voids a credit note that is not settled; the invoice is as it was before it.
 
-        Raises CreditNoteNotFound, CreditNoteStateForbids.
+        Raises CreditNoteNotFound, CreditNoteStateForbids, ChargeUnderWay.
         """
         async with self._database.transaction(tenant_id) as tx:
             found = await self._load(tx, tenant_id, credit_note_id)
             invoice = await locked_invoice(tx, tenant_id, found.invoice_id)
+            await require_no_charge(tx, invoice)
             note = await self._load(tx, tenant_id, credit_note_id, is_locked=True)
             if note.state not in _OPEN:
                 raise CreditNoteStateForbids(state=note.state.value)
+            sent = await operations.find(tx, tenant_id, f"cn:{credit_note_id}")
+            if sent is not None and sent.state is not OperationState.FAILED:
+                raise CreditNoteStateForbids(
+                    "The provider was told of it, and may have given the money back.",
+                    state=note.state.value,
+                )
             await self._take(tx, invoice, note, sign=-1)
             if note.state is CreditNoteState.ISSUED:
                 credited = EXACT.subtract(invoice.amount_credited, note.total)

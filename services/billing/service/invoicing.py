@@ -31,6 +31,7 @@ from services.billing.errors import (
 from services.billing.service.accounts import require_etag
 from services.billing.service.credits import Credits
 from services.billing.service.drafting import Drafting, Target
+from services.billing.service.fence import require_no_charge
 from services.billing.service.issuing import Issuing, Parties
 from services.billing.service.moving import SYSTEM, InvoiceMoves, add_event, locked_invoice
 from services.billing.service.provider.queue import queue_close
@@ -200,7 +201,7 @@ class Invoices:
     ) -> Invoice:
         """Voids what nobody has paid; what it billed waits for the next invoice.
 
-        Raises InvoiceNotFound, InvoiceStateForbids, ResourceChanged.
+        Raises InvoiceNotFound, InvoiceStateForbids, ResourceChanged, ChargeUnderWay.
         """
         now = self._clock.now()
         async with self._database.transaction(tenant_id) as tx:
@@ -209,6 +210,7 @@ class Invoices:
             require_state(invoice.state, VOIDABLE | {InvoiceState.BLOCKED}, wanted="void it")
             if invoice.amount_paid or invoice.amount_credited:
                 require_state(InvoiceState.PAID, VOIDABLE, wanted="void what money came for")
+            await require_no_charge(tx, invoice)
             await release_billed(tx, self._credit, tenant_id, invoice_id)
             voided = await self._moves.move(
                 tx,

@@ -95,6 +95,26 @@ async def find_credit_note(
     return None if row is None else await _with_lines(tx, row)
 
 
+async def has_unsent(tx: Transaction, tenant_id: str, invoice_id: str) -> bool:
+    """Tells whether the provider is yet to hear of a credit note that lowers what is due."""
+    return bool(
+        await tx.driver.fetchval(
+            """
+            SELECT true FROM billing.credit_note AS note
+            WHERE tenant_id = $1 AND invoice_id = $2 AND settlement = 'reduce_due'
+            AND state IN ('issued', 'settled') AND NOT EXISTS (
+                SELECT FROM billing.provider_operation AS operation
+                WHERE operation.tenant_id = note.tenant_id
+                AND operation.operation_key = 'cn:' || note.credit_note_id
+                AND operation.state IN ('succeeded', 'failed')
+            )
+            LIMIT 1
+            """,
+            *(tenant_id, invoice_id),
+        )
+    )
+
+
 async def list_credit_notes(
     tx: Transaction, page: PageRequest, tokens: PageTokens
 ) -> Page[CreditNote]:

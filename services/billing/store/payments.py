@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -108,6 +108,8 @@ def _attempt_of(row: Mapping[str, Any]) -> PaymentAttempt:
         attempted_at=row["attempted_at"],
         payment_method_id=row["payment_method_id"],
         decline_code=row["decline_code"],
+        error=row["error"],
+        request_id=row["request_id"],
         retryable=row["retryable"],
         next_attempt_at=row["next_attempt_at"],
     )
@@ -186,15 +188,53 @@ async def running_attempt(
     return None if row is None else _attempt_of(dict(row))
 
 
+async def is_charging(tx: Transaction, tenant_id: str, invoice_id: str) -> bool:
+    """Tells whether a charge of the invoice was begun at the provider and has not ended."""
+    return bool(
+        await tx.driver.fetchval(
+            """
+            SELECT true FROM billing.payment_attempt AS attempt
+            JOIN billing.provider_operation AS operation
+            ON operation.tenant_id = attempt.tenant_id AND operation.operation_key
+                = 'inv:' || attempt.invoice_id || ':pay:' || attempt.attempt_id
+            WHERE attempt.tenant_id = $1 AND attempt.invoice_id = $2 AND attempt.state = 'started'
+            """,
+            *(tenant_id, invoice_id),
+        )
+    )
+
+
+async def find_attempt(
+    tx: Transaction, tenant_id: str, *, attempt_id: str = "", request_id: str = ""
+) -> PaymentAttempt | None:
+    """Returns an attempt by its id, or by the request that asked for it."""
+    column, value = ("request_id", request_id) if request_id else ("attempt_id", attempt_id)
+    row = await tx.driver.fetchrow(
+        f"SELECT * FROM billing.payment_attempt WHERE tenant_id = $1 AND {column} = $2",
+        *(tenant_id, value),
+    )
+    return None if row is None else _attempt_of(dict(row))
+
+
 async def add_attempt(tx: Transaction, tenant_id: str, attempt: PaymentAttempt) -> None:
     """Adds an attempt before it is made."""
     await tx.driver.execute(
         "INSERT INTO billing.payment_attempt (tenant_id, attempt_id, invoice_id, attempt_number,"
-        " state, currency_code, amount, payment_method_id, attempted_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        " state, currency_code, amount, payment_method_id, attempted_at, request_id)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         *(tenant_id, attempt.attempt_id, attempt.invoice_id, attempt.attempt_number),
         *(attempt.state.value, attempt.amount.currency_code, attempt.amount.amount),
-        *(attempt.payment_method_id, attempt.attempted_at),
+        *(attempt.payment_method_id, attempt.attempted_at, attempt.request_id),
+    )
+
+
+async def set_attempt_amount(
+    tx: Transaction, tenant_id: str, attempt_id: str, amount: Decimal
+) -> None:
+    """Stores what an attempt takes, as long as nothing was sent of it."""
+    await tx.driver.execute(
+        "UPDATE billing.payment_attempt SET amount = $3 WHERE tenant_id = $1 AND attempt_id = $2",
+        *(tenant_id, attempt_id, amount),
     )
 
 
@@ -205,14 +245,15 @@ async def end_attempt(
     state: AttemptState,
     *,
     decline_code: str = "",
+    error: str = "",
     retryable: bool = False,
     next_attempt_at: datetime | None = None,
 ) -> None:
-    """Stores how an attempt ended."""
+    """Stores how an attempt ended. error: why, where it was no bank that refused."""
     await tx.driver.execute(
-        "UPDATE billing.payment_attempt SET state = $3, decline_code = $4, retryable = $5,"
-        " next_attempt_at = $6 WHERE tenant_id = $1 AND attempt_id = $2",
-        *(tenant_id, attempt_id, state.value, decline_code, retryable, next_attempt_at),
+        "UPDATE billing.payment_attempt SET state = $3, decline_code = $4, error = $5,"
+        " retryable = $6, next_attempt_at = $7 WHERE tenant_id = $1 AND attempt_id = $2",
+        *(tenant_id, attempt_id, state.value, decline_code, error, retryable, next_attempt_at),
     )
 
 
@@ -261,31 +302,14 @@ async def set_schedule(
     )
 
 
-async def payable_numbers(tx: Transaction, tenant_id: str) -> dict[str, str]:
-    """Returns the invoice of each number that a payment may name."""
+async def payable_numbers(
+    tx: Transaction, tenant_id: str, numbers: Collection[str]
+) -> dict[str, str]:
+    """Returns the invoice of each of the numbers that a payment may name."""
     rows = await tx.driver.fetch(
-        "SELECT number, invoice_id FROM billing.invoice WHERE tenant_id = $1 AND number <> ''"
+        "SELECT number, invoice_id FROM billing.invoice WHERE tenant_id = $1"
+        " AND number <> '' AND number = ANY ($2::text[])"
         " AND state IN ('open', 'past_due', 'uncollectible', 'paid')",
-        tenant_id,
+        *(tenant_id, list(numbers)),
     )
     return {row["number"]: row["invoice_id"] for row in rows}
-
-
-async def add_import(tx: Transaction, tenant_id: str, digest: str, now: datetime) -> bool:
-    """Claims a statement; returns False when it was imported before."""
-    return bool(
-        await tx.driver.fetchval(
-            "INSERT INTO billing.payment_import (tenant_id, digest, result, created_at)"
-            " VALUES ($1, $2, '[]', $3) ON CONFLICT DO NOTHING RETURNING true",
-            *(tenant_id, digest, now),
-        )
-    )
-
-
-async def save_import(tx: Transaction, tenant_id: str, digest: str, result: str) -> None:
-    """Stores what a statement gave, unless it was imported before."""
-    await tx.driver.execute(
-        "UPDATE billing.payment_import SET result = $3::jsonb WHERE tenant_id = $1"
-        " AND digest = $2 AND result = '[]'",
-        *(tenant_id, digest, result),
-    )

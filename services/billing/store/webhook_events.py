@@ -17,7 +17,7 @@ from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.transaction import Transaction
 
 _FIELDS = tuple(each.name for each in fields(WebhookEvent) if each.name != "state")
-BATCH = 200  # events of one look at the inbox
+BATCH = 50  # events claimed at once: what a few lanes handle within the claim, however slow
 
 _EVENTS = Listing(
     filters={
@@ -36,6 +36,23 @@ _EVENTS = Listing(
     default_order="receive_time desc",
     tie_break="webhook_event_id",
 )
+
+# An object whose events somebody else handles right now waits with all of them.
+_CLAIM = """
+WITH due AS (
+    SELECT tenant_id, webhook_event_id FROM billing.webhook_event AS event
+    WHERE state IN ('received', 'retrying') AND next_attempt_at <= $1
+    AND NOT EXISTS (
+        SELECT FROM billing.webhook_event AS other
+        WHERE other.tenant_id = event.tenant_id AND other.object_id = event.object_id
+        AND other.claimed_until > $1
+    )
+    ORDER BY next_attempt_at LIMIT $3
+)
+UPDATE billing.webhook_event AS event SET claimed_until = $2 FROM due
+WHERE event.tenant_id = due.tenant_id AND event.webhook_event_id = due.webhook_event_id
+RETURNING event.*
+"""
 
 
 def _of(row: Mapping[str, Any]) -> WebhookEvent:
@@ -78,21 +95,24 @@ async def find_event(tx: Transaction, tenant_id: str, webhook_event_id: str) -> 
     return None if row is None else _of(dict(row))
 
 
-async def waiting_events(tx: Transaction, now: datetime) -> list[WebhookEvent]:
-    """Returns what is due to be handled at every endpoint, oldest first."""
-    rows = await tx.driver.fetch(
-        "SELECT * FROM billing.webhook_event WHERE state IN ('received', 'retrying')"
-        " AND next_attempt_at <= $1 ORDER BY next_attempt_at LIMIT $2",
-        *(now, BATCH),
-    )
-    return [_of(dict(row)) for row in rows]
+async def claim_events(tx: Transaction, now: datetime, until: datetime) -> list[WebhookEvent]:
+    """Claims what is due to be handled at every endpoint, oldest first; see `_CLAIM`.
+
+    until: from when on others may claim them, should they not be saved by then.
+    """
+    # One claim at a time, or two would each take an event of the same object.
+    await tx.driver.execute("SELECT pg_advisory_xact_lock(hashtext('billing.webhook_event'))")
+    rows = await tx.driver.fetch(_CLAIM, now, until, BATCH)
+    claimed = [_of(dict(row)) for row in rows]
+    return sorted(claimed, key=lambda event: (event.received_at, event.webhook_event_id))
 
 
 async def save_event(tx: Transaction, event: WebhookEvent) -> None:
     """Stores what became of an event."""
     await tx.driver.execute(
         "UPDATE billing.webhook_event SET state = $3, attempt_count = $4, error = $5,"
-        " handled_at = $6, next_attempt_at = $7 WHERE tenant_id = $1 AND webhook_event_id = $2",
+        " handled_at = $6, next_attempt_at = $7, claimed_until = NULL"
+        " WHERE tenant_id = $1 AND webhook_event_id = $2",
         *(event.tenant_id, event.webhook_event_id, event.state.value, event.attempt_count),
         *(event.error, event.handled_at, event.next_attempt_at),
     )

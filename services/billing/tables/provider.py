@@ -124,6 +124,8 @@ payment_attempt = Table(
     Column("retryable", Boolean, nullable=False),
     Column("attempted_at", INSTANT, nullable=False),
     Column("next_attempt_at", INSTANT),
+    Column("error", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
 )
 
 webhook_event = Table(
@@ -145,6 +147,7 @@ webhook_event = Table(
     Column("received_at", INSTANT, nullable=False),
     Column("handled_at", INSTANT),
     Column("next_attempt_at", INSTANT),
+    Column("claimed_until", INSTANT),
 )
 
 reconciliation = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,19 +59,24 @@ def envelope() -> Envelope:
 
 @dataclass
 class PushWorkers:
-    """A worker's process, begun anew whenever it was killed."""
+    """A worker, begun anew whenever it was killed. supervisor: its parent's process."""
 
-    start: Callable[[], subprocess.Popen[bytes]]
-    process: subprocess.Popen[bytes] | None = None
-    kills: int = 0
+    supervisor: subprocess.Popen[bytes]
+    starts: int = 0
+
+    @property
+    def kills(self) -> int:
+        """How many workers were killed."""
+        return self.starts - 1
 
     def kill(self) -> None:
         """Kills the worker with SIGKILL, and starts another."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.kills += 1
-        self.process = self.start()
+        assert self.supervisor.stdin is not None
+        assert self.supervisor.stdout is not None
+        self.supervisor.stdin.write(b"another\n")
+        self.supervisor.stdin.flush()
+        assert int(self.supervisor.stdout.readline()) > 0
+        self.starts += 1
 
 
 @contextmanager
@@ -87,21 +92,17 @@ def push_workers(
         "has_safeguards": has_safeguards,
     }
 
-    def start() -> subprocess.Popen[bytes]:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tests.billing.provider.push_worker", json.dumps(told)],
-                cwd=ROOT,
-                stdout=output,
-                stderr=output,
-            )
-
-    workers = PushWorkers(start)
-    edge.kill = workers.kill
-    workers.kill()
-    try:
+    with log.open("ab") as output:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "tests.billing.provider.push_worker", json.dumps(told)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+        )
+    with supervisor:
+        workers = PushWorkers(supervisor)
+        edge.kill = workers.kill
+        workers.kill()
+        # Its end of input ends the supervisor, and the supervisor its worker.
         yield workers
-    finally:
-        assert workers.process is not None
-        workers.process.kill()
-        workers.process.wait()

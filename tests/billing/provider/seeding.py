@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from services.billing.domain.account import BillingAccount
+from services.billing.domain.draft import number_of
 from services.billing.domain.invoice_record import Invoice, InvoiceLine, InvoiceTax
 from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
 from services.billing.service.journal import BillingFeed, Journal
@@ -35,12 +36,15 @@ class Seeded:
     total: Decimal
 
 
-async def add_account(database: Database, tenant_id: str, *, currency: str = "EUR") -> str:
-    """Adds the tenant's account and returns its id."""
+async def add_account(
+    database: Database, tenant_id: str, *, currency: str = "EUR", department_id: str = ""
+) -> str:
+    """Adds an account of the tenant's and returns its id."""
     now = SystemClock().now()
     account = BillingAccount(
         tenant_id=tenant_id,
         account_id=f"acc-{new_id()}",
+        department_id=department_id,
         display_name="Acme",
         currency_code=currency,
         created_at=now,
@@ -104,7 +108,7 @@ async def add_locked_invoice(
         total=subtotal + tax_total,
         line_count=lines,
         created_at=SystemClock().now(),
-        number=f"INV-{seed:06d}-{new_id()[-6:]}",
+        number=number_of("INV", new_id(), seed),
         subscription_id=f"sub-{invoice_id}",
         taxes=[rate],
     )

@@ -23,6 +23,7 @@ FULL = os.environ.get("FINOPS_FAULTS") == "full"
 INVOICES = 200 if FULL else 4
 FAULTS = 1_100
 LINES = (3, 150, 1)
+ACCOUNTS = 20  # an account has few invoices a month, and is looked through for each read-back
 WAIT_SECONDS = 3_000 if FULL else 150
 
 ORDER = (Fault.KILL_AFTER, *(fault for fault in Fault if fault is not Fault.KILL_AFTER))
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.fault
 async def locked(
     billing_database: Database, envelope: Envelope, tenant: str, edge: StripeEdge
 ) -> list[Seeded]:
-    """Locked invoices of one account with a card that pays."""
+    """Locked invoices of some accounts with cards that pay."""
     edge.overlay.card = {"token": "tok_visa"}
     return await locked_invoices(billing_database, envelope, tenant, INVOICES)
 
@@ -45,11 +46,18 @@ async def locked(
 async def locked_invoices(
     database: Database, envelope: Envelope, tenant: str, count: int
 ) -> list[Seeded]:
-    account_id = await add_account(database, tenant)
+    accounts = [
+        await add_account(database, tenant, department_id=f"department-{number}")
+        for number in range(min(ACCOUNTS, count))
+    ]
     await use_stripe(database, envelope, tenant)
     return [
         await add_locked_invoice(
-            database, tenant, account_id, lines=LINES[number % len(LINES)], seed=number
+            database,
+            tenant,
+            accounts[number % len(accounts)],
+            lines=LINES[number % len(LINES)],
+            seed=number,
         )
         for number in range(count)
     ]
@@ -89,7 +97,7 @@ async def all_paid(database: Database, edge: StripeEdge, seeded: list[Seeded]) -
             "SELECT amount FROM billing.payment WHERE tenant_id = $1 AND kind = 'charge'", tenant
         )
         balance = await tx.driver.fetchval(
-            "SELECT open_balance FROM billing.account WHERE tenant_id = $1", tenant
+            "SELECT sum(open_balance) FROM billing.account WHERE tenant_id = $1", tenant
         )
     assert sorted(row["amount"] for row in taken) == sorted(i.total for i in seeded)
     assert balance == 0

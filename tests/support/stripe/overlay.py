@@ -1,14 +1,15 @@
 """What the peer lacks of Stripe's behaviour, kept beside it.
 
 It drops metadata of new invoices and of lines, knows no tax amounts of a line, no own numbers, no
-payments of an invoice, no portal, no meters, and mixes currencies. Whatever it does not take is in
+payments of an invoice, no portal, no meters, mixes currencies, and charges what was credited.
+Whatever it does not take is in
 one of the tables below; anything else is forwarded and refused by it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -42,6 +43,8 @@ class PeerOverlay:
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
         self._kept: dict[str, dict[str, Any]] = {}  # what an object has beyond the peer's answer
+        self._line_taxes: dict[str, int] = {}  # of all lines of an invoice, by its id
+        self._paying = asyncio.Lock()  # a charge is told from others by when it was made
         self._tax_of: dict[str, list[str]] = {}  # lines of the peer that are tax, by invoice
         self._currency: dict[str, str] = {}
         self.payments: list[dict[str, Any]] = []
@@ -127,6 +130,7 @@ class PeerOverlay:
                 taxes.append(next(waiting)["id"])
                 kept["taxes"] = [{"amount": _tax(line), "tax_behavior": "exclusive"}]
             self._kept[found["id"]] = kept
+            self._line_taxes[invoice_id] = self._line_taxes.get(invoice_id, 0) + _tax(line)
         return 200, self._completed(body)
 
     async def _lines(self, asked: Recorded, _: str) -> Answer:
@@ -158,12 +162,21 @@ class PeerOverlay:
             if method is not None:
                 changed = {"invoice_settings": {"default_payment_method": method}}
                 await self._forward("POST", f"/v1/customers/{invoice['customer']}", changed)
-        before = await self._charges(invoice["customer"])
-        status, body = await self._forward("POST", asked.path, parameters, key)
-        for charge in await self._charges(invoice["customer"]):
-            if charge["id"] not in {known["id"] for known in before} and charge["paid"]:
-                self.payments.append(self._payment(invoice_id, charge))
+        async with self._paying:
+            before = {known["id"] for known in await self._charges(invoice["customer"])}
+            status, body = await self._forward("POST", asked.path, parameters, key)
+            for charge in await self._charges(invoice["customer"]):
+                if charge["id"] not in before and charge["paid"]:
+                    self._lower(invoice_id, charge, due)
+                    self.payments.append(self._payment(invoice_id, charge))
         return status, self._completed(body)
+
+    def _lower(self, invoice_id: str, charge: dict[str, Any], due: int) -> None:
+        """Makes a charge what credit notes had left: the peer takes the whole amount."""
+        if charge["amount"] > due:
+            charge["amount"] = due
+            self._kept[charge["id"]] = {"amount": due, "amount_captured": due}
+            self._kept.setdefault(invoice_id, {})["amount_paid"] = due
 
     async def _charges(self, customer: str) -> list[dict[str, Any]]:
         parameters = {"customer": customer, "limit": str(PAGE)}
@@ -173,7 +186,8 @@ class PeerOverlay:
 
     async def all_charges(self) -> list[dict[str, Any]]:
         """Returns every charge that took money: the judge of every fault test."""
-        return [charge for charge in await self._all("/v1/charges") if charge["paid"]]
+        charges = self._completed(await self._all("/v1/charges"))
+        return [charge for charge in charges if charge["paid"]]
 
     async def all_invoices(self) -> list[dict[str, Any]]:
         """Returns every invoice there is."""
@@ -290,23 +304,10 @@ class PeerOverlay:
         return found
 
     def _split_tax(self, invoice: dict[str, Any]) -> None:
-        taxes = [
-            tax["amount"]
-            for found in self._kept_lines(invoice["id"])
-            for tax in found.get("taxes", ())
-        ]
-        invoice["total_taxes"] = [{"amount": sum(taxes)}] if taxes else []
-        invoice["total_excluding_tax"] = invoice["total"] - sum(taxes)
-        invoice["subtotal"] = invoice["total"] - sum(taxes)
-
-    def _kept_lines(self, invoice_id: str) -> list[dict[str, Any]]:
-        pattern = re.compile("il_")
-        owner = self._kept.get(invoice_id, {}).get("metadata", {}).get("finops_invoice_id")
-        return [
-            kept
-            for key, kept in self._kept.items()
-            if pattern.match(key) and kept["metadata"].get("finops_invoice_id") == owner
-        ]
+        taxes = self._line_taxes.get(invoice["id"], 0)
+        invoice["total_taxes"] = [{"amount": taxes}] if taxes else []
+        invoice["total_excluding_tax"] = invoice["total"] - taxes
+        invoice["subtotal"] = invoice["total"] - taxes
 
 
 def _tax(line: dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ from services.billing.domain.payment import Payment, PaymentKind, PaymentState
 from services.billing.domain.provider import ProviderKind, PushedCredit, RemoteState
 from services.billing.service.journal import Journal
 from services.billing.service.moving import SYSTEM, add_event, locked_invoice
-from services.billing.service.provider.collecting import record_payment
+from services.billing.service.provider.following import record_payment
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.queue import queue_close, queue_credit_note, subject_of
 from services.billing.service.provider.steps import StepRefused, Steps, StepWaits
@@ -27,6 +27,7 @@ from services.kernel.money import Money
 from services.kernel.transaction import Transaction
 
 WAIT_MIN = timedelta(seconds=0.1)
+SENT = (CreditNoteState.ISSUED, CreditNoteState.SETTLED)
 
 
 class Closing:
@@ -103,7 +104,7 @@ class Closing:
             )
         if note is None or invoice is None or not invoice.provider_invoice_id:
             return
-        if note.state not in (CreditNoteState.ISSUED, CreditNoteState.SETTLED):
+        if note.state not in SENT:
             return
         await self._waiting(
             invoice,
@@ -134,12 +135,15 @@ class Closing:
                 found = await provider.find_credit(pushed)
             return None if found is None else f"{found.provider_credit_id} {found.refund_id}"
 
+        key, request = f"cn:{note.credit_note_id}", f"{note.total} {note.settlement.value}"
+        if not await self._begun(invoice, note, opened, key, request):
+            return
         made = await self._steps.perform(
             invoice.tenant_id,
-            f"cn:{note.credit_note_id}",
+            key,
             Step.CREDIT,
             provider=opened.name,
-            request=f"{note.total} {note.settlement.value}",
+            request=request,
             send=send,
             ask=ask,
             invoice_id=invoice.invoice_id,
@@ -149,6 +153,26 @@ class Closing:
             refund_id = made.partition(" ")[2] or made
             async with self._database.transaction(invoice.tenant_id) as tx:
                 await self._refunded(tx, invoice, note, opened, refund_id)
+
+    async def _begun(
+        self, invoice: Invoice, note: CreditNote, opened: Opened, key: str, request: str
+    ) -> bool:
+        """Writes the step down while nobody voids the note; False where somebody has."""
+        tenant_id = invoice.tenant_id
+        async with self._database.transaction(tenant_id) as tx:
+            await locked_invoice(tx, tenant_id, invoice.invoice_id)
+            found = await credit_notes.find_credit_note(
+                tx, tenant_id, note.credit_note_id, is_locked=True
+            )
+            if found is None or found.state not in SENT:
+                return False
+            await self._steps.begin(
+                *(tx, key, Step.CREDIT),
+                provider=opened.name,
+                request=request,
+                invoice_id=invoice.invoice_id,
+            )
+        return True
 
     async def _refunded(
         self, tx: Transaction, invoice: Invoice, note: CreditNote, opened: Opened, refund_id: str

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from services.billing.domain.account import DunningEnd
 from services.billing.domain.invoice_record import Invoice
 from services.billing.domain.invoice_state import COLLECTIBLE, InvoiceState, require_state
-from services.billing.domain.journal import BillingFact, FactKind
 from services.billing.domain.operation import Step
 from services.billing.domain.payment import (
     AttemptState,
-    Payment,
     PaymentAttempt,
-    PaymentKind,
-    PaymentState,
     is_retryable,
     next_attempt_at,
 )
-from services.billing.domain.provider import RemoteInvoice, RemotePayment, RemoteState
-from services.billing.service.credits import Credits
-from services.billing.service.journal import Journal
+from services.billing.domain.provider import ProviderKind, RemoteState
 from services.billing.service.moving import SYSTEM, InvoiceMoves, add_event, locked_invoice
+from services.billing.service.provider.following import Following
+from services.billing.service.provider.port import Refused
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.pushing import Amnesia, account_of
 from services.billing.service.provider.queue import queue_collect, subject_of
 from services.billing.service.provider.steps import StepRefused, Steps, StepWaits
-from services.billing.service.releasing import release_billed
-from services.billing.store import payment_methods, payments
+from services.billing.store import credit_notes, payment_methods, payments
 from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.ids import new_id
@@ -35,15 +32,34 @@ from services.kernel.jobs import Job
 from services.kernel.money import Money
 from services.kernel.transaction import Transaction
 
+CREDIT_PAUSE = timedelta(seconds=2)  # what the provider takes for a credit note, about
 AFTER_LAST = "No attempt is left on the schedule."
+NO_CARDS = "The offline provider charges nobody; the payer sends a bank transfer."
 PARTLY_PAID = (
     "The provider asks for another amount than is due here, because a part came in elsewhere;"
     " let the rest come in the same way, or void the invoice and issue one of the rest."
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """One charge behind its fence."""
+
+    opened: Opened
+    key: str
+    invoice_id: str
+    provider_invoice_id: str
+    method_id: str
+    amount: Money
+
+    @property
+    def request(self) -> str:
+        """What is sent, as text."""
+        return f"{self.provider_invoice_id} {self.method_id} {self.amount}"
+
+
 class Collecting:
-    """Collects what is due, and records what came in."""
+    """Collects what is due."""
 
     def __init__(
         self,
@@ -51,18 +67,16 @@ class Collecting:
         providers: Providers,
         steps: Steps,
         moves: InvoiceMoves,
-        journal: Journal,
+        following: Following,
         *,
-        credit: Credits,
         clock: Clock,
     ) -> None:
-        """Takes what it works with."""
+        """following: records what came in."""
         self._database = database
         self._providers = providers
         self._steps = steps
         self._moves = moves
-        self._journal = journal
-        self._credit = credit
+        self._following = following
         self._clock = clock
 
     async def run(self, job: Job) -> None:
@@ -72,25 +86,33 @@ class Collecting:
         if attempt is None:
             return
         try:
-            await self._charge(tenant_id, attempt)
+            await self.charge(tenant_id, attempt)
         except StepWaits as wait:
             async with self._database.transaction(tenant_id) as tx:
                 await queue_collect(tx, invoice_id, delay=max(wait.delay, timedelta(seconds=0.1)))
 
     async def begin_manual(
-        self, tx: Transaction, invoice: Invoice, *, payment_method_id: str = ""
+        self,
+        tx: Transaction,
+        invoice: Invoice,
+        *,
+        payment_method_id: str = "",
+        request_id: str = "",
+        worker_delay: timedelta = timedelta(0),
     ) -> PaymentAttempt:
         """Begins an attempt that somebody asked for, which does not advance the schedule.
 
-        invoice: locked. A running attempt is returned instead of a second one.
-        Raises InvoiceStateForbids.
+        invoice: locked. A running attempt is returned instead of a second one. worker_delay: after
+        which a worker looks at it, where the caller makes it itself. Raises InvoiceStateForbids.
         """
         running = await payments.running_attempt(tx, invoice.tenant_id, invoice.invoice_id)
         if running is not None:
             return running
         require_state(invoice.state, COLLECTIBLE, wanted="charge")
-        attempt = await self._attempt(tx, invoice, 0, payment_method_id=payment_method_id)
-        await queue_collect(tx, invoice.invoice_id)
+        attempt = await self._attempt(
+            tx, invoice, 0, payment_method_id=payment_method_id, request_id=request_id
+        )
+        await queue_collect(tx, invoice.invoice_id, delay=worker_delay)
         return attempt
 
     async def _begin(self, tenant_id: str, invoice_id: str) -> PaymentAttempt | None:
@@ -105,7 +127,13 @@ class Collecting:
             return await self._attempt(tx, invoice, invoice.attempt_count + 1)
 
     async def _attempt(
-        self, tx: Transaction, invoice: Invoice, number: int, *, payment_method_id: str = ""
+        self,
+        tx: Transaction,
+        invoice: Invoice,
+        number: int,
+        *,
+        payment_method_id: str = "",
+        request_id: str = "",
     ) -> PaymentAttempt:
         """Writes the attempt down before it is made, so that it cannot be miscounted."""
         if not payment_method_id:
@@ -121,43 +149,21 @@ class Collecting:
             amount=Money(invoice.currency_code, invoice.amount_due),
             attempted_at=self._clock.now(),
             payment_method_id=payment_method_id,
+            request_id=request_id,
         )
         await payments.add_attempt(tx, invoice.tenant_id, attempt)
         return attempt
 
-    async def _charge(self, tenant_id: str, attempt: PaymentAttempt) -> None:
+    async def charge(self, tenant_id: str, attempt: PaymentAttempt) -> None:
+        """Makes an attempt that was written down; harmless twice, also at once.
+
+        Raises StepWaits where the outcome is not known yet.
+        """
         opened = await self._providers.of(tenant_id)
-        async with self._database.read(tenant_id) as tx:
-            method = await payment_methods.find_method(tx, tenant_id, attempt.payment_method_id)
-            found = await payment_methods.provider_invoice(tx, tenant_id, attempt.invoice_id)
-        method_id = "" if method is None else method.provider_payment_method_id
-        provider = opened.provider
-
-        async def send(key: str) -> str:
-            async with opened.turn():
-                remote = await provider.collect(key, found, method_id=method_id)
-            return remote.provider_invoice_id
-
-        async def ask(_: datetime) -> str | None:
-            async with opened.turn():
-                remote = await provider.fetch_invoice(found)
-            if remote is None:
-                raise Amnesia(f"{found} is gone at the provider")
-            return found if remote.state is RemoteState.PAID else None
-
         key = f"inv:{attempt.invoice_id}:pay:{attempt.attempt_id}"
         try:
-            await require_same_amount(opened, found, attempt, key)
-            await self._steps.perform(
-                tenant_id,
-                key,
-                Step.PAY,
-                provider=opened.name,
-                request=f"{found} {method_id} {attempt.amount}",
-                send=send,
-                ask=ask,
-                invoice_id=attempt.invoice_id,
-            )
+            charge = await self._fenced(tenant_id, attempt, opened, key)
+            await self._performed(tenant_id, charge)
         except StepRefused as refused:
             await self._failed(tenant_id, attempt, refused)
             return
@@ -165,98 +171,83 @@ class Collecting:
             await self._forgotten(tenant_id, attempt, str(gone))
             return
         async with opened.turn():
-            remote = await provider.fetch_invoice(found)
+            remote = await opened.provider.fetch_invoice(charge.provider_invoice_id)
         if remote is not None:
-            await self.learn(tenant_id, attempt.invoice_id, opened, remote)
+            await self._following.learn(tenant_id, attempt.invoice_id, opened, remote)
 
-    async def learn(
-        self, tenant_id: str, invoice_id: str, opened: Opened, remote: RemoteInvoice
-    ) -> bool:
-        """Makes ours what the provider's invoice says, where that is further along.
+    async def _fenced(
+        self, tenant_id: str, attempt: PaymentAttempt, opened: Opened, key: str
+    ) -> _Charge:
+        """Fixes what the charge takes, in one transaction with the step that takes it.
 
-        Called after a charge, for a webhook and by reconciliation: all three may come at once, in
-        any order, twice. Returns whether anything changed.
+        From here to the outcome nothing here changes the amount due: see `require_no_charge`.
+        Raises StepWaits, StepRefused.
         """
-        taken: list[RemotePayment] = []
-        if remote.state is RemoteState.PAID and not remote.paid_out_of_band:
-            async with opened.turn():
-                taken = list(await opened.provider.payments_of(remote.provider_invoice_id))
-        now = self._clock.now()
         async with self._database.transaction(tenant_id) as tx:
-            invoice = await locked_invoice(tx, tenant_id, invoice_id)
-            if invoice.provider_invoice_id != remote.provider_invoice_id:
-                return False
-            changed = await self._add_payments(tx, invoice, taken, opened.name, now)
-            running = await payments.running_attempt(tx, tenant_id, invoice_id)
-            if running is not None and remote.state is RemoteState.PAID:
-                await payments.end_attempt(
-                    tx, tenant_id, running.attempt_id, AttemptState.SUCCEEDED
-                )
-            return await self._follow(tx, invoice, remote, now) or changed
-
-    async def _follow(
-        self, tx: Transaction, invoice: Invoice, remote: RemoteInvoice, now: datetime
-    ) -> bool:
-        payable = (*COLLECTIBLE, InvoiceState.PROCESSING, InvoiceState.UNCOLLECTIBLE)
-        if invoice.state not in payable:
-            return False
-        if remote.state is RemoteState.PAID and remote.total == invoice.total:
-            attempts = await payments.attempts_made(tx, invoice.tenant_id, invoice.invoice_id)
-            await self._moves.settle(
-                tx,
-                invoice,
-                invoice.amount_due,
-                actor=SYSTEM,
-                description="Paid through the payment provider.",
-                now=now,
-            )
-            await payments.set_attempt_count(tx, invoice.tenant_id, invoice.invoice_id, attempts)
-            return True
-        if remote.state is RemoteState.VOID and invoice.state is not InvoiceState.PROCESSING:
-            await release_billed(tx, self._credit, invoice.tenant_id, invoice.invoice_id)
-            await self._moves.move(
-                tx,
-                invoice,
-                InvoiceState.VOID,
-                actor=SYSTEM,
-                description="Voided at the payment provider.",
-                now=now,
-                void_reason="Voided at the payment provider.",
-                next_attempt_at=None,
-            )
-            return True
-        return False
-
-    async def _add_payments(
-        self,
-        tx: Transaction,
-        invoice: Invoice,
-        taken: list[RemotePayment],
-        provider: str,
-        now: datetime,
-    ) -> bool:
-        running = await payments.running_attempt(tx, invoice.tenant_id, invoice.invoice_id)
-        changed = False
-        for remote in taken:
-            payment = Payment(
-                payment_id=new_id(),
-                account_id=invoice.account_id,
+            invoice = await locked_invoice(tx, tenant_id, attempt.invoice_id)
+            method = await payment_methods.find_method(tx, tenant_id, attempt.payment_method_id)
+            begun = await payments.is_charging(tx, tenant_id, attempt.invoice_id)
+            due = invoice.amount_due if not begun else await _fixed(tx, tenant_id, attempt)
+            charge = _Charge(
+                opened=opened,
+                key=key,
                 invoice_id=invoice.invoice_id,
-                kind=PaymentKind.CHARGE,
-                state=PaymentState.SUCCEEDED,
-                amount=Money(remote.currency_code, remote.amount),
-                reference=remote.provider_payment_id,
-                value_at=remote.paid_at or now,
-                created_at=now,
-                fee=remote.fee,
-                payment_method_id="" if running is None else running.payment_method_id,
-                provider=provider,
-                provider_payment_id=remote.provider_payment_id,
+                provider_invoice_id=invoice.provider_invoice_id,
+                method_id="" if method is None else method.provider_payment_method_id,
+                amount=Money(invoice.currency_code, due),
             )
-            if await payments.add_payment(tx, invoice.tenant_id, payment):
-                changed = True
-                await record_payment(tx, self._journal, invoice, payment)
-        return changed
+            if begun:
+                return charge
+            if opened.settings.kind is ProviderKind.OFFLINE:
+                raise StepRefused(key, NO_CARDS)
+            if invoice.state not in COLLECTIBLE:
+                raise StepRefused(key, f"the invoice is {invoice.state.value} by now")
+            if await credit_notes.has_unsent(tx, tenant_id, invoice.invoice_id):
+                # The provider still asks for what was credited here.
+                raise StepWaits(key, CREDIT_PAUSE)
+            await payments.set_attempt_amount(tx, tenant_id, attempt.attempt_id, due)
+            await self._steps.begin(
+                *(tx, key, Step.PAY),
+                provider=opened.name,
+                request=charge.request,
+                invoice_id=charge.invoice_id,
+            )
+        return charge
+
+    async def _performed(self, tenant_id: str, charge: _Charge) -> None:
+        opened, there = charge.opened, charge.provider_invoice_id
+        provider = opened.provider
+
+        async def send(key: str) -> str:
+            async with opened.turn():
+                remote = await provider.fetch_invoice(there)
+            if remote is None:
+                raise Amnesia(f"{there} is gone at the provider")
+            # It charges all that its own copy asks for, and knows nothing of transfers.
+            is_open = remote.state is RemoteState.OPEN
+            if is_open and remote.amount_due != charge.amount.amount:
+                raise Refused(PARTLY_PAID)
+            async with opened.turn():
+                remote = await provider.collect(key, there, method_id=charge.method_id)
+            return remote.provider_invoice_id
+
+        async def ask(_: datetime) -> str | None:
+            async with opened.turn():
+                remote = await provider.fetch_invoice(there)
+            if remote is None:
+                raise Amnesia(f"{there} is gone at the provider")
+            return there if remote.state is RemoteState.PAID else None
+
+        await self._steps.perform(
+            tenant_id,
+            charge.key,
+            Step.PAY,
+            provider=opened.name,
+            request=charge.request,
+            send=send,
+            ask=ask,
+            invoice_id=charge.invoice_id,
+        )
 
     async def _failed(self, tenant_id: str, attempt: PaymentAttempt, refused: StepRefused) -> None:
         """Plans the next attempt, or ends the schedule as the account says."""
@@ -279,6 +270,7 @@ class Collecting:
                 attempt.attempt_id,
                 AttemptState.ACTION_REQUIRED if needs_action else state,
                 decline_code=code,
+                error="" if code else refused.text[:500],
                 retryable=can_retry,
                 next_attempt_at=following,
             )
@@ -336,7 +328,9 @@ class Collecting:
     async def _forgotten(self, tenant_id: str, attempt: PaymentAttempt, text: str) -> None:
         async with self._database.transaction(tenant_id) as tx:
             invoice = await locked_invoice(tx, tenant_id, attempt.invoice_id)
-            await payments.end_attempt(tx, tenant_id, attempt.attempt_id, AttemptState.ERROR)
+            await payments.end_attempt(
+                tx, tenant_id, attempt.attempt_id, AttemptState.ERROR, error=text
+            )
             await self._moves.move(
                 tx,
                 invoice,
@@ -349,39 +343,7 @@ class Collecting:
             )
 
 
-async def require_same_amount(
-    opened: Opened, provider_invoice_id: str, attempt: PaymentAttempt, key: str
-) -> None:
-    """Raises StepRefused where a charge would take another amount than is due here.
-
-    A provider charges all that its own copy asks for, and knows nothing of transfers.
-    """
-    async with opened.turn():
-        remote = await opened.provider.fetch_invoice(provider_invoice_id)
-    if remote is None or remote.state is not RemoteState.OPEN:
-        return
-    if remote.amount_due != attempt.amount.amount:
-        raise StepRefused(key, PARTLY_PAID)
-
-
-async def record_payment(
-    tx: Transaction, journal: Journal, invoice: Invoice, payment: Payment
-) -> None:
-    """Tells the feed and the account's time line of money that came in or went back."""
-    is_refund = payment.kind is PaymentKind.REFUND
-    amount = payment.amount
-    await journal.record(
-        tx,
-        BillingFact(
-            kind=FactKind.REFUND if is_refund else FactKind.PAYMENT,
-            resource_id=payment.payment_id,
-            to_state=payment.state.value,
-            occurred_at=payment.created_at,
-            account_id=payment.account_id,
-            amount=-amount if not is_refund else amount,
-            title=f"{'Refund of' if is_refund else 'Payment for'} invoice {invoice.number}",
-            invoice_id=invoice.invoice_id,
-            balance_change=amount.amount if is_refund else -amount.amount,
-        ),
-        tenant_id=invoice.tenant_id,
-    )
+async def _fixed(tx: Transaction, tenant_id: str, attempt: PaymentAttempt) -> Decimal:
+    """Returns the amount that was fixed when the attempt's charge was begun."""
+    stored = await payments.find_attempt(tx, tenant_id, attempt_id=attempt.attempt_id)
+    return attempt.amount.amount if stored is None else stored.amount.amount

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.billing.domain.bank_statement import StatementRow, read_statement
 from services.billing.domain.credit_note import CreditNoteState, CreditSettlement
+from services.billing.domain.draft import numbers_in
 from services.billing.domain.invoice_record import Invoice
 from services.billing.domain.invoice_state import UNPAID, require_state
 from services.billing.domain.payment import (
@@ -25,9 +25,11 @@ from services.billing.errors import (
     RefundExceedsPayment,
     SettlementForbidden,
 )
+from services.billing.service.fence import require_no_charge
+from services.billing.service.issuing import SERIES
 from services.billing.service.journal import Journal
 from services.billing.service.moving import InvoiceMoves, locked_invoice
-from services.billing.service.provider.collecting import record_payment
+from services.billing.service.provider.following import record_payment
 from services.billing.service.provider.queue import queue_close
 from services.billing.store import credit_notes
 from services.billing.store import payments as rows
@@ -95,7 +97,8 @@ class Payments:
     async def record_payment(self, tenant_id: str, transfer: Transfer) -> Payment:
         """Records a transfer; the same reference counts once, and returns the first.
 
-        Raises InvoiceNotFound, InvoiceStateForbids, PaymentExceedsInvoice, PaymentReferenceReused.
+        Raises InvoiceNotFound, InvoiceStateForbids, PaymentExceedsInvoice, PaymentReferenceReused,
+        ChargeUnderWay.
         """
         async with self._database.transaction(tenant_id) as tx:
             invoice = await locked_invoice(tx, tenant_id, transfer.invoice_id)
@@ -125,6 +128,7 @@ class Payments:
                 )
             return known, False
         require_state(invoice.state, UNPAID, wanted="take a payment")
+        await require_no_charge(tx, invoice)
         due = Money(invoice.currency_code, invoice.amount_due)
         if (due - amount).amount < 0:
             raise PaymentExceedsInvoice(due=due, amount=amount)
@@ -165,11 +169,10 @@ class Payments:
         digest = hashlib.sha256(content).hexdigest()
         result = PaymentImport(row_count=len(statement))
         async with self._database.transaction(tenant_id) as tx:
-            numbers = await rows.payable_numbers(tx, tenant_id)
-            await rows.add_import(tx, tenant_id, digest, self._clock.now())
+            named = {number for row in statement for number in numbers_in(row.text, SERIES)}
+            payable = await rows.payable_numbers(tx, tenant_id, named)
             for row in statement:
-                await self._import_row(tx, tenant_id, numbers, row, result)
-            await rows.save_import(tx, tenant_id, digest, json.dumps(result.payment_ids))
+                await self._import_row(tx, tenant_id, payable, row, result)
             await audit.append(
                 tx,
                 action="payments.import",
@@ -182,11 +185,11 @@ class Payments:
         self,
         tx: Transaction,
         tenant_id: str,
-        numbers: dict[str, str],
+        payable: dict[str, str],
         row: StatementRow,
         result: PaymentImport,
     ) -> None:
-        named = [number for number in numbers if number in row.text]
+        named = [number for number in numbers_in(row.text, SERIES) if number in payable]
         if not row.reference or len(named) != 1:
             reason = "It names no open invoice." if not named else "It names several invoices."
             if not row.reference:
@@ -195,7 +198,7 @@ class Payments:
             return
         try:
             async with tx.savepoint():
-                invoice = await locked_invoice(tx, tenant_id, numbers[named[0]])
+                invoice = await locked_invoice(tx, tenant_id, payable[named[0]])
                 transfer = Transfer(
                     invoice_id=invoice.invoice_id,
                     amount=row.amount,

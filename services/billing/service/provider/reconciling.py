@@ -36,7 +36,7 @@ from services.billing.errors import (
     ReconciliationScopeUnavailable,
 )
 from services.billing.service.provider import inbox
-from services.billing.service.provider.collecting import Collecting
+from services.billing.service.provider.following import Following
 from services.billing.service.provider.port import ProviderFault
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.queue import RECONCILE_JOB
@@ -80,7 +80,7 @@ class Reconciling:
         self,
         database: Database,
         providers: Providers,
-        collecting: Collecting,
+        following: Following,
         *,
         tokens: PageTokens,
         clock: Clock,
@@ -88,7 +88,7 @@ class Reconciling:
         """Takes what learns from fetched objects."""
         self._database = database
         self._providers = providers
-        self._collecting = collecting
+        self._following = following
         self._tokens = tokens
         self._clock = clock
 
@@ -274,7 +274,7 @@ class Reconciling:
             remote = await provider.fetch_invoice(diff.provider_object_id)
         if remote is None:
             return False
-        return await self._collecting.learn(tenant_id, diff.invoice_id, opened, remote)
+        return await self._following.learn(tenant_id, diff.invoice_id, opened, remote)
 
     async def get_reconciliation(self, tenant_id: str, reconciliation_id: str) -> Reconciliation:
         """Returns a reconciliation. Raises ReconciliationNotFound."""

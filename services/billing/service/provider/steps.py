@@ -26,6 +26,7 @@ from services.billing.service.provider.port import (
 from services.billing.store import operations as rows
 from services.kernel.clock import Clock
 from services.kernel.database import Database
+from services.kernel.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,29 @@ class Steps:
         self._clock = clock
         self._reads_back = reads_back
 
+    async def begin(
+        self,
+        tx: Transaction,
+        operation_key: str,
+        step: Step,
+        *,
+        provider: str,
+        request: str,
+        invoice_id: str = "",
+    ) -> tuple[Operation, bool]:
+        """Writes a step of the transaction's tenant down; returns it, and whether it is new."""
+        tenant_id = str(tx.tenant_id)
+        operation = steps.begin(
+            *(tenant_id, operation_key, step),
+            request_hash=_digest(request),
+            provider=provider,
+            now=self._clock.now(),
+            invoice_id=invoice_id,
+        )
+        if await rows.add(tx, tenant_id, operation):
+            return operation, True
+        return await rows.find(tx, tenant_id, operation_key) or operation, False
+
     async def perform(
         self,
         tenant_id: str,
@@ -80,26 +104,20 @@ class Steps:
         send: takes the idempotency key. ask: takes when it was first sent, and returns the id of
         what is there, None when nothing is. Raises StepWaits, StepRefused.
         """
-        now = self._clock.now()
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        operation = steps.begin(
-            *(tenant_id, operation_key, step),
-            request_hash=digest,
-            provider=provider,
-            now=now,
-            invoice_id=invoice_id,
-        )
         async with self._database.transaction(tenant_id) as tx:
-            is_new = await rows.add(tx, tenant_id, operation)
-            if not is_new:
-                operation = await rows.find(tx, tenant_id, operation_key) or operation
-        if operation.request_hash != digest:
+            operation, is_new = await self.begin(
+                *(tx, operation_key, step),
+                provider=provider,
+                request=request,
+                invoice_id=invoice_id,
+            )
+        if operation.request_hash != _digest(request):
             raise StepRefused(operation_key, "the request is not the one that was begun")
         if operation.state is OperationState.SUCCEEDED:
             return operation.provider_object_id
         if operation.state is OperationState.FAILED:
             raise StepRefused(operation_key, operation.error)
-        move = steps.next_move(operation, is_new=is_new, now=now)
+        move = steps.next_move(operation, is_new=is_new, now=self._clock.now())
         if move is Move.ASK:
             found, operation = await self._asked(tenant_id, operation, ask)
             if found is not None:
@@ -185,3 +203,7 @@ class Steps:
     async def _save(self, tenant_id: str, operation: Operation) -> None:
         async with self._database.transaction(tenant_id) as tx:
             await rows.save(tx, tenant_id, operation, self._clock.now())
+
+
+def _digest(request: str) -> str:
+    return hashlib.sha256(request.encode()).hexdigest()

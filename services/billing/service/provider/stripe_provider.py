@@ -32,6 +32,7 @@ API_VERSION = str(stripe.api_version)
 TIMEOUT_SECONDS = 10.0  # the SDK's own default, 80 s, would hold a worker for longer than its lease
 RETRIES = 0  # steps are tried again by the step log, which survives a crash; the SDK's memory not
 PAGE = 100
+READ_BACK_PAGE = 20  # invoices come with lines, and the newest of a customer are enough
 CLOCK_SLACK = timedelta(hours=1)  # between Stripe's clock and ours, generously
 _PORTAL_LIFETIME = timedelta(minutes=5)  # how long an unused portal address works
 
@@ -120,7 +121,7 @@ class StripeProvider:
         params = {
             "customer": customer_id,
             "created": {"gte": _seconds(since - CLOCK_SLACK)},
-            "limit": PAGE,
+            "limit": READ_BACK_PAGE,
         }
         async for found in _pages(self._v1.invoices.list_async, params):
             if (found.get("metadata") or {}).get(objects.INVOICE) == invoice.invoice_id:

@@ -9,6 +9,7 @@ from services.billing.service.journal import Journal
 from services.billing.service.moving import InvoiceMoves
 from services.billing.service.provider.closing import Closing
 from services.billing.service.provider.collecting import Collecting
+from services.billing.service.provider.following import Following
 from services.billing.service.provider.handling import Handling
 from services.billing.service.provider.inbox import Inbox
 from services.billing.service.provider.methods import PaymentMethods
@@ -45,6 +46,7 @@ class ProviderWork:
     providers: Providers
     pushing: Pushing
     collecting: Collecting
+    following: Following
     closing: Closing
     handling: Handling
     sweeping: Sweeping
@@ -72,15 +74,15 @@ class ProviderWork:
         steps = Steps(database, clock=clock, reads_back=has_safeguards)
         pushing = Pushing(database, providers, steps, moves, clock=clock, has_fence=has_safeguards)
         credit = Credits(database, journal, tokens=tokens, clock=clock)
-        collecting = Collecting(
-            database, providers, steps, moves, journal, credit=credit, clock=clock
-        )
+        following = Following(database, moves, journal, credit=credit, clock=clock)
+        collecting = Collecting(database, providers, steps, moves, following, clock=clock)
         return cls(
             providers=providers,
             pushing=pushing,
             collecting=collecting,
+            following=following,
             closing=Closing(database, providers, steps, journal, clock=clock),
-            handling=Handling(database, providers, collecting, clock=clock),
+            handling=Handling(database, providers, following, clock=clock),
             sweeping=Sweeping(database, clock=clock),
             inbox=Inbox(database, envelope, tokens=tokens, clock=clock),
             settings=Settings(
@@ -95,7 +97,7 @@ class ProviderWork:
                 database, providers, pushing, collecting, tokens=tokens, clock=clock
             ),
             payments=Payments(database, moves, journal, tokens=tokens, clock=clock),
-            reconciling=Reconciling(database, providers, collecting, tokens=tokens, clock=clock),
+            reconciling=Reconciling(database, providers, following, tokens=tokens, clock=clock),
         )
 
     def register(self, jobs: JobWorker) -> None:

@@ -8,6 +8,7 @@ import grpc
 from finops.optimizer.v1 import (
     optimizer_messages_pb2,
     optimizer_model_pb2,
+    optimizer_service_pb2,  # noqa: F401 - holds the contract; the stubs load its messages alone
     optimizer_service_pb2_grpc,
 )
 

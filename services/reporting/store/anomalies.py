@@ -139,6 +139,17 @@ async def of_series(
     return [anomaly_of(row) for row in (await tx.execute(statement)).mappings()]
 
 
+async def since(tx: Transaction, start: datetime, *, limit: int) -> list[Anomaly]:
+    """Returns the tenant's anomalies that began since an instant, newest first."""
+    statement = (
+        select(table)
+        .where(c.tenant_id == tx.tenant_id, c.start_at >= start)
+        .order_by(c.start_at.desc(), c.anomaly_id.desc())
+        .limit(limit)
+    )
+    return [anomaly_of(row) for row in (await tx.execute(statement)).mappings()]
+
+
 async def going_on(tx: Transaction, tenant_id: str, key: str) -> list[Anomaly]:
     """Returns what is going on in a series, told or planned."""
     return await of_series(tx, tenant_id, key, c.closed_at.is_(None))

@@ -94,6 +94,16 @@ class Risk:
     recommendation_ids: tuple[str, ...] = ()
 
 
+def probability_of(risk: Risk) -> Number:
+    """Returns a risk's probability as a number."""
+    return Number(risk.probability, Form.RATIO, "", risk.query)
+
+
+def impact_of(risk: Risk) -> Number:
+    """Returns a risk's impact as a number."""
+    return Number(risk.impact, Form.MONEY, risk.currency_code, risk.query)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """One part of a report. key: its name in figures."""
@@ -117,10 +127,8 @@ class Section:
             for row in (*table.rows, *([table.total] if table.total else [])):
                 yield from self._of_row(table, row)
         for risk in self.risks:
-            probability = Number(risk.probability, Form.RATIO, "", risk.query)
-            yield self._figure(f"{risk.title}: probability", probability)
-            impact = Number(risk.impact, Form.MONEY, risk.currency_code, risk.query)
-            yield self._figure(f"{risk.title}: impact", impact)
+            yield self._figure(f"{risk.title}: probability", probability_of(risk))
+            yield self._figure(f"{risk.title}: impact", impact_of(risk))
 
     def _of_text(self, paragraph: Paragraph) -> Iterator[Figure]:
         for span in paragraph:
@@ -140,11 +148,15 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A whole report. facts: what it is about, name and value, for its head."""
+    """A whole report. facts: what it is about, name and value, for its head.
+
+    language: of the words, `en` or `de`; locale: of the numbers.
+    """
 
     title: str
     subtitle: str
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     language: str
+    locale: str
     theme: str

@@ -28,17 +28,31 @@ def last_full(kind: str, now: datetime, tz: ZoneInfo) -> Period:
     return Period(_month_start(last - months, tz), _month_start(last, tz))
 
 
+def month_edges(now: datetime, count: int, tz: ZoneInfo) -> list[datetime]:
+    """Returns the first instants of the last whole months, and the last one's end: count + 1."""
+    today = now.astimezone(tz).date()
+    index = today.year * 12 + today.month - 1
+    return [_month_start(index - count + place, tz) for place in range(count + 1)]
+
+
 def before(instant: datetime) -> datetime:
     """Returns an instant in the local day before the one that begins at `instant`."""
     # No local day is shorter than this, whatever clocks do.
     return instant - _HALF_DAY
 
 
+def is_whole_days(period: Period, tz: ZoneInfo) -> bool:
+    """Tells whether a period begins and ends with local days."""
+    return all(
+        day_start(edge.astimezone(tz).date(), tz) == edge for edge in (period.start, period.end)
+    )
+
+
 def period_label(period: Period, tz: ZoneInfo) -> str:
     """Returns a name that people know: `2026-05`, `Q2 2026`, `2026`, else first and last day."""
     start = period.start.astimezone(tz).date()
     last = before(period.end).astimezone(tz).date()
-    if day_start(start, tz) != period.start or day_start(_after(last), tz) != period.end:
+    if not is_whole_days(period, tz):
         first, end = period.start.astimezone(tz), period.end.astimezone(tz)
         return f"{first:%Y-%m-%d %H:%M} - {end:%Y-%m-%d %H:%M}"
     if start.day == 1 and _after(last).day == 1:

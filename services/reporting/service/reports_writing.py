@@ -1,0 +1,97 @@
+"""Writes a report's formats as files on this machine's disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from babel import Locale
+from babel.dates import format_date, format_datetime
+
+from services.kernel.period import Period, zone
+from services.reporting.domain.report.document import ChartPlace, Document, Section
+from services.reporting.domain.report.report import Report, ReportFormat
+from services.reporting.domain.report.span_of_time import before, is_whole_days
+from services.reporting.domain.report.wording import Wording
+from services.reporting.service.reports_html import html_page
+from services.reporting.service.reports_numbers import locale_of
+from services.reporting.service.reports_pdf import pdf_document
+from services.reporting.service.reports_tables import write_csv
+from services.reporting.service.reports_workbook import Workbook
+
+Draw = Callable[[ChartPlace], bytes]
+EXTENSIONS: Final[Mapping[ReportFormat, str]] = {
+    ReportFormat.HTML: "html",
+    ReportFormat.PDF: "pdf",
+    ReportFormat.XLSX: "xlsx",
+    ReportFormat.CSV: "csv",
+}
+XLSX_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+def document_of(report: Report, currency_code: str, sections: Sequence[Section]) -> Document:
+    """Returns the document of a report's sections."""
+    locale = locale_of(report.wish.locale)
+    words = Wording(str(locale.language))
+    tz = zone(report.time_zone)
+    made = format_datetime(
+        report.created_at.astimezone(tz), "d MMM y, HH:mm", tzinfo=tz, locale=locale
+    )
+    facts = [
+        (words.word("Tenant"), report.tenant_id),
+        (words.word("Currency"), currency_code),
+        (words.word("Asked for by"), report.author),
+        (words.word("On"), f"{made} {tz.key}"),
+    ]
+    if report.wish.filter:
+        facts.append((words.word("Only"), report.wish.filter))
+    return Document(
+        title=report.title,
+        subtitle=days_of(report.period, report.time_zone, locale),
+        facts=tuple(facts),
+        sections=tuple(sections),
+        language=words.language,
+        locale=report.wish.locale or "en",
+        theme=report.wish.theme or "light",
+    )
+
+
+def days_of(period: Period, time_zone: str, locale: Locale) -> str:
+    """Returns a period's first and last day, or instants where it has other edges."""
+    tz = zone(time_zone)
+    start = period.start.astimezone(tz)
+    if not is_whole_days(period, tz):
+        end = period.end.astimezone(tz)
+        both = (format_datetime(each, "d MMM y, HH:mm", locale=locale) for each in (start, end))
+        return " \N{EN DASH} ".join(both)
+    last = before(period.end).astimezone(tz)
+    if period.duration <= timedelta(hours=25):
+        return str(format_date(start.date(), "long", locale=locale))
+    return " \N{EN DASH} ".join(
+        format_date(each.date(), "long", locale=locale) for each in (start, last)
+    )
+
+
+def write(
+    format_: ReportFormat, document: Document, report: Report, target: Path, *, draw: Draw, url: str
+) -> tuple[str, str]:
+    """Writes one format into a file; returns its name for people and its media type. Blocks."""
+    media_type = "text/html; charset=utf-8"
+    extension = EXTENSIONS[format_]
+    match format_:
+        case ReportFormat.HTML:
+            target.write_bytes(html_page(document, draw, url))
+        case ReportFormat.PDF:
+            target.write_bytes(pdf_document(document, draw, url, report.created_at))
+            media_type = "application/pdf"
+        case ReportFormat.XLSX:
+            Workbook(document, target, url, report.created_at).write()
+            media_type = XLSX_TYPE
+        case ReportFormat.CSV:
+            media_type = write_csv(document, target, url)
+            extension = "zip" if media_type == "application/zip" else extension
+    start = report.period.start.astimezone(zone(report.time_zone))
+    kind = report.wish.kind.name.lower().replace("_", "-")
+    return f"{kind}-{start:%Y-%m-%d}.{extension}", media_type

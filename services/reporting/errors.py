@@ -88,3 +88,45 @@ class LinkRefused(PermissionDenied):
     """The link is not valid any more, or was changed; ask for a new one."""
 
     reason = "LINK_REFUSED"
+
+
+class ReportNotFound(NotFound):
+    """There is no such report; list them to find its id."""
+
+    reason = "REPORT_NOT_FOUND"
+
+
+class ReportNotDone(FailedPrecondition):
+    """The report has no content now: it is being made, it failed, or its files are past."""
+
+    reason = "REPORT_NOT_DONE"
+
+
+class ReportFormatNotMade(FailedPrecondition):
+    """The report was not made in this format; ask for one of its formats, or create it anew."""
+
+    reason = "REPORT_FORMAT_NOT_MADE"
+
+
+class ExportTooLarge(FailedPrecondition):
+    """The format does not hold so many rows; narrow the export, or take csv or parquet."""
+
+    reason = "EXPORT_TOO_LARGE"
+
+
+class ExportNotFound(NotFound):
+    """There is no such export; list them to find its id."""
+
+    reason = "EXPORT_NOT_FOUND"
+
+
+class ServiceNotConnected(FailedPrecondition):
+    """The service that has this dataset is not connected; add it to FINOPS_PEERS."""
+
+    reason = "SERVICE_NOT_CONNECTED"
+
+
+class InvoicesRefused(InvalidArgument):
+    """The billing service refused the question for invoices; the text says why."""
+
+    reason = "INVOICES_REFUSED"

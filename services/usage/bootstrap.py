@@ -152,7 +152,7 @@ async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
     )
     cache = Cache.connect(settings.redis_url, service=SERVICE)
     built = build(database, cache, settings, clock=clock or SystemClock())
-    await built.prices.seed_global_prices()
+    await built.prices.seed_when_reachable()
     await server.serve(
         name=SERVICE,
         settings=settings,

@@ -100,5 +100,6 @@ def running_stack(services: Sequence[str] = ()) -> Iterator[BenchStack]:
     try:
         yield BenchStack(folder, read_state(folder))
     finally:
-        subprocess.run([FINOPS, "down", *data], check=True, stdout=sys.stderr)
-        shutil.rmtree(folder)
+        down: list[str | Path] = [FINOPS, "down", "--purge", "--yes", *data]
+        subprocess.run(down, check=True, stdout=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)

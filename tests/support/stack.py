@@ -69,7 +69,9 @@ class RunningStack:
                 return {**answer, "rows": rows}
 
 
-def run_finops(data_dir: Path, *arguments: str | Path) -> str:
+def run_finops(
+    data_dir: Path, *arguments: str | Path, environment: Mapping[str, str] | None = None
+) -> str:
     """Runs `finops` on a data directory with servers of its own; it must succeed."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("FINOPS_")}
     result = subprocess.run(
@@ -78,7 +80,7 @@ def run_finops(data_dir: Path, *arguments: str | Path) -> str:
         capture_output=True,
         text=True,
         timeout=START_SECONDS_MAX,
-        env={**kept, "FINOPS_DATA_DIR": str(data_dir)},
+        env={**kept, "FINOPS_DATA_DIR": str(data_dir), **(environment or {})},
         cwd=data_dir,
     )
     assert result.returncode == 0, f"finops {arguments}: {result.stdout}\n{result.stderr}"
@@ -86,8 +88,16 @@ def run_finops(data_dir: Path, *arguments: str | Path) -> str:
 
 
 @contextmanager
-def running_stack(*, demo: bool = False) -> Iterator[RunningStack]:
-    """Starts a stack on free ports, and removes it with its data afterwards."""
+def running_stack(
+    *,
+    demo: bool = False,
+    services: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[RunningStack]:
+    """Starts a stack on free ports, and removes it with its data afterwards.
+
+    services: those to start; empty starts all. environment: settings of every process.
+    """
     folder = Path(tempfile.mkdtemp(prefix="finops-test-"))
     # Ports of their own: other stacks that start meanwhile want the default ones.
     places = {name: ProcessState(port=free_port()) for name in service_names()}
@@ -95,7 +105,9 @@ def running_stack(*, demo: bool = False) -> Iterator[RunningStack]:
     began = time.monotonic()
     try:
         wanted = "--demo" if demo else "--no-demo"
-        run_finops(folder, "up", wanted, "--detach", "--port", str(free_port()))
+        chosen = [part for name in services for part in ("--service", name)]
+        up = ("up", wanted, "--detach", "--port", str(free_port()), *chosen)
+        run_finops(folder, *up, environment=environment)
         seconds = time.monotonic() - began
         url = read_state(folder).rest_url
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as rest:

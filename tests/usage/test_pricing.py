@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, MutableMapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 from finops.usage.v1 import peak_schedule_messages_pb2, pricing_service_pb2_grpc
@@ -15,7 +17,9 @@ from finops.usage.v1 import pricing_model_pb2 as models
 from finops.usage.v1 import pricing_service_pb2 as messages
 from google.api.httpbody_pb2 import HttpBody
 from sqlalchemy import delete, func, select
+from structlog.testing import capture_logs
 
+from cli.stack.process import free_port
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.pagination import PageTokens
@@ -27,7 +31,9 @@ from services.usage.service.price_loading import PriceLoading
 from services.usage.service.pricing import Pricing
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.tables import GLOBAL_TENANT, peak_schedule, price, price_book
+from tests.support.database import ServiceDatabase
 from tests.support.server import LocalServer, refused, serving
+from tests.support.waiting import eventually
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
@@ -296,3 +302,47 @@ async def test_public_prices_are_seeded_once_for_everybody_and_fast(
         (genai.BOOK_ID, True)
     ]
     assert (same.created, same.unchanged) == (0, count)
+
+
+@pytest.mark.usefixtures("unseeded")
+async def test_seeding_waits_for_a_database_that_is_not_there_yet(
+    usage_service: ServiceDatabase, contexts: TenantContexts
+) -> None:
+    real = urlsplit(usage_service.worker_url)
+    port = free_port()
+
+    def through_port(url: str) -> str:
+        parts = urlsplit(url)
+        return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}").geturl()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(real.hostname, real.port)
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65_536):
+                sink.write(data)
+            sink.close()
+
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+    database = Database.connect(
+        through_port(usage_service.url),
+        service="usage",
+        worker_url=through_port(usage_service.worker_url),
+    )
+    clock = ManualClock(NOW)
+    pricing = Pricing(database, contexts, tokens=PageTokens(b"tests"), clock=clock)
+    loading = PriceLoading(database, pricing, contexts, clock=clock)
+
+    with capture_logs() as logs:
+        seeding = asyncio.create_task(loading.seed_when_reachable())
+        await eventually(lambda: _has_warned(logs))
+        async with await asyncio.start_server(forward, "127.0.0.1", port):
+            await asyncio.wait_for(seeding, timeout=60)
+
+            assert not await loading.seed_global_prices()
+            await database.close()
+
+
+async def _has_warned(logs: Sequence[MutableMapping[str, Any]]) -> bool:
+    return any(entry["event"] == "prices wait for the database" for entry in logs)

@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
+import structlog
+
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
+from services.kernel.errors import Unavailable
 from services.kernel.ids import new_id
 from services.usage.domain.price import PriceBook
 from services.usage.domain.price_change import from_then_on, load_change
@@ -22,6 +25,10 @@ from services.usage.service.pricing import Pricing, audited, later, require_sche
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store import price_rows as rows
 from services.usage.tables import GLOBAL_TENANT
+
+SEED_RETRY_SECONDS = 0.5  # doubles up to the most
+SEED_RETRY_SECONDS_MAX = 15.0
+log = structlog.get_logger(__name__)
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('usage.seed_global_prices'))"
 
@@ -101,6 +108,19 @@ class PriceLoading:
             await audited(tx, "prices.import", resource, actor="service:usage")
         self._contexts.forget(GLOBAL_TENANT)
         return True
+
+    async def seed_when_reachable(self) -> None:
+        """Seeds as soon as the database answers: the first event must find its price."""
+        pause = SEED_RETRY_SECONDS
+        while True:
+            try:
+                await self.seed_global_prices()
+            except Unavailable as error:
+                log.warning("prices wait for the database", seconds=pause, error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, SEED_RETRY_SECONDS_MAX)
+            else:
+                return
 
     async def _is_seeded(self) -> bool:
         async with self._database.system_transaction() as tx:

@@ -9,7 +9,7 @@ from functools import partial
 
 import grpc
 from finops.audit.v1 import audit_service_pb2_grpc
-from finops.reporting.v1 import reporting_service_pb2_grpc
+from finops.reporting.v1 import reporting_service_pb2_grpc, schedule_service_pb2_grpc
 
 from services.kernel import server
 from services.kernel.api_keys_remote import RemoteApiKeyDirectory
@@ -24,9 +24,13 @@ from services.kernel.server import Register
 from services.kernel.workers import Worker
 from services.reporting.api.anomalies import AnomalyServicer
 from services.reporting.api.forecasts import ForecastServicer
+from services.reporting.api.reports import ReportMethods
+from services.reporting.api.schedules import ReportScheduleServicer
 from services.reporting.convert.cost_feed import StubCostFeed
 from services.reporting.convert.dashboard_feeds import dashboard_sources
 from services.reporting.convert.dashboard_peers import StubCostGlance, dashboard_peers
+from services.reporting.convert.notifications import BudgetNotifier
+from services.reporting.convert.optimizer_peer import StubOptimizerReader
 from services.reporting.convert.peers import StubBudgetReader, StubUsageReader
 from services.reporting.service.anomalies import Anomalies
 from services.reporting.service.dashboard_costs import DashboardCosts
@@ -35,11 +39,28 @@ from services.reporting.service.dashboards import Dashboards
 from services.reporting.service.detecting import Detection
 from services.reporting.service.forecasting import Forecasts
 from services.reporting.service.judging import Judgements
+from services.reporting.service.reports import Reports
+from services.reporting.service.reports_making import ReportMaking
+from services.reporting.service.reports_sources import ReportPeers
+from services.reporting.service.schedules import Schedules
+from services.reporting.service.schedules_mailing import ReportMailing
 from services.reporting.settings import ReportingSettings
 from services.reporting.store.anomalies import AnomalyFeed
-from services.reporting.worker import dashboard_workers, workers
+from services.reporting.worker import dashboard_workers, report_workers, workers
 
 SERVICE = "reporting"
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """Reports and their schedules. making: does the queued ones."""
+
+    methods: ReportMethods
+    servicer: ReportScheduleServicer
+    making: ReportMaking
+    mailing: ReportMailing
+    schedules: Schedules
+    workers: Sequence[Worker]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +72,7 @@ class ReportingService:
     forecasts: Forecasts
     detection: Detection
     dashboards: Dashboards
+    reporting: Reporting
 
 
 def build(
@@ -88,14 +110,27 @@ def build(
     anomalies = AnomalyServicer(
         anomalies=Anomalies(database, reader, feed, tokens=tokens, clock=clock)
     )
+    peers = ReportPeers(
+        database=database,
+        usage=reader,
+        budgets=budgets,
+        optimizer=StubOptimizerReader(optimizer) if optimizer is not None else None,
+        forecasts=forecasts,
+    )
+    reporting = build_reports(peers, budget, settings, tokens=tokens, clock=clock)
     audit = AuditServicer(log=AuditLog(database, tokens=tokens))
     return ReportingService(
         servicers=[
             partial(reporting_service_pb2_grpc.add_ForecastServiceServicer_to_server, servicer),
             partial(reporting_service_pb2_grpc.add_AnomalyServiceServicer_to_server, anomalies),
+            partial(
+                schedule_service_pb2_grpc.add_ReportScheduleServiceServicer_to_server,
+                reporting.servicer,
+            ),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
         ],
         workers=[
+            *reporting.workers,
             *dashboard_workers(database, dashboards, dashboard_sources(usage, budget, optimizer)),
             *workers(
                 database,
@@ -110,6 +145,37 @@ def build(
         forecasts=forecasts,
         detection=detection,
         dashboards=dashboards,
+        reporting=reporting,
+    )
+
+
+def build_reports(
+    peers: ReportPeers,
+    budget: grpc.aio.Channel | None,
+    settings: ReportingSettings,
+    *,
+    tokens: PageTokens,
+    clock: Clock,
+) -> Reporting:
+    """Makes reports and their schedules. budget: that service, which sends them; None without."""
+    database, usage = peers.database, peers.usage
+    kept = timedelta(days=settings.report_retention_days)
+    reports = Reports(database, usage, tokens=tokens, kept=kept, clock=clock)
+    notifier = BudgetNotifier(budget) if budget is not None else None
+    mailing = ReportMailing(database, notifier, public_url=settings.public_url)
+    making = ReportMaking(peers, ended=mailing.queue, public_url=settings.public_url, clock=clock)
+    schedules = Schedules(
+        database, usage, reports, can_send=notifier is not None, tokens=tokens, clock=clock
+    )
+    return Reporting(
+        methods=ReportMethods(reports),
+        servicer=ReportScheduleServicer(schedules),
+        making=making,
+        mailing=mailing,
+        schedules=schedules,
+        workers=report_workers(
+            database, reports=reports, making=making, schedules=schedules, mailing=mailing
+        ),
     )
 
 

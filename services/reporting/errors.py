@@ -130,3 +130,33 @@ class InvoicesRefused(InvalidArgument):
     """The billing service refused the question for invoices; the text says why."""
 
     reason = "INVOICES_REFUSED"
+
+
+class ScheduleNotFound(NotFound):
+    """There is no such report schedule; list them to find its id."""
+
+    reason = "REPORT_SCHEDULE_NOT_FOUND"
+
+
+class ScheduleChanged(Aborted):
+    """The report schedule was changed meanwhile; read it again."""
+
+    reason = "REPORT_SCHEDULE_CHANGED"
+
+
+class NotificationsNotConnected(FailedPrecondition):
+    """Reports are sent by the budget service; add it to FINOPS_PEERS, or name no recipients."""
+
+    reason = "NOTIFICATIONS_NOT_CONNECTED"
+
+
+class NoticeRefused(InvalidArgument):
+    """The budget service refused the notification; the text says why."""
+
+    reason = "NOTICE_REFUSED"
+
+
+class ChartNotFound(NotFound):
+    """There is no such chart; list them to find its name."""
+
+    reason = "CHART_NOT_FOUND"

@@ -14,3 +14,7 @@ class ReportingSettings(ServiceSettings):
     forecast_retention_days: PositiveInt = 1_095
     # How long watchers of anomalies may lag behind before they must start from the list.
     feed_retention_days: PositiveInt = 35
+    # How long the files of reports are kept.
+    report_retention_days: PositiveInt = 400
+    # Where people reach the REST API; links in documents and mails begin with it.
+    public_url: str = "http://127.0.0.1:8080"

@@ -17,6 +17,13 @@ from services.reporting.service.dashboard_following import DashboardChanges
 from services.reporting.service.dashboards import Dashboards
 from services.reporting.service.detecting import Detection, Pages
 from services.reporting.service.forecasting import Forecasts
+from services.reporting.service.reports import JOB as REPORT_JOB
+from services.reporting.service.reports import Reports
+from services.reporting.service.reports_making import ATTEMPTS as REPORT_ATTEMPTS
+from services.reporting.service.reports_making import ReportMaking
+from services.reporting.service.schedules import Schedules
+from services.reporting.service.schedules_mailing import JOB as MAIL_JOB
+from services.reporting.service.schedules_mailing import ReportMailing
 from services.reporting.store.anomalies import AnomalyFeed
 
 SERVICE = "reporting"
@@ -24,6 +31,9 @@ FORECAST_JOB = "forecast"
 TRIM_JOB = "trim"
 JUDGE_JOB = "judge"
 COST_CONSUMER = "costs"
+SWEEP_JOB = "report-sweep"
+EXPIRE_JOB = "report-expire"
+DUE_JOB = "report-due"
 
 
 def dashboard_workers(
@@ -36,6 +46,32 @@ def dashboard_workers(
         for name, source in sources.items()
     ]
     return [Loop("dashboards", dashboards.refresh), *following]
+
+
+def report_workers(
+    database: Database,
+    *,
+    reports: Reports,
+    making: ReportMaking,
+    schedules: Schedules,
+    mailing: ReportMailing,
+) -> Sequence[Worker]:
+    """Returns what makes reports, by the calendar too, sends them and ends them."""
+
+    async def expire(_: Job) -> None:
+        await reports.expire()
+
+    # Apart from the other jobs, which a long report would keep waiting.
+    jobs = JobWorker(database, service=SERVICE)
+    jobs.handle(REPORT_JOB, making.run, attempts=REPORT_ATTEMPTS)
+    jobs.handle(MAIL_JOB, mailing.run)
+    jobs.handle(SWEEP_JOB, making.sweep, concurrency=1)
+    jobs.handle(EXPIRE_JOB, expire, concurrency=1)
+    jobs.handle(DUE_JOB, schedules.run_due, concurrency=1)
+    jobs.every("* * * * *", DUE_JOB)
+    jobs.every("*/5 * * * *", SWEEP_JOB)
+    jobs.every("35 * * * *", EXPIRE_JOB)
+    return [jobs]
 
 
 def workers(

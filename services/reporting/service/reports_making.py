@@ -22,11 +22,12 @@ from services.kernel.database import Transaction
 from services.kernel.errors import Aborted, DeadlineExceeded, Error, ResourceExhausted, Unavailable
 from services.kernel.jobs import Job
 from services.kernel.period import zone
-from services.reporting.domain.report.document import ChartPlace, Document, Section
+from services.reporting.domain.report.document import Document, Section
 from services.reporting.domain.report.frame import Frame
 from services.reporting.domain.report.report import JobState, Report, ReportFormat
 from services.reporting.domain.report.wording import Wording
 from services.reporting.service.reports import drop_files, queue
+from services.reporting.service.reports_charts import draw
 from services.reporting.service.reports_kinds import PARTS
 from services.reporting.service.reports_numbers import currency_digits, locale_of
 from services.reporting.service.reports_sources import ReportPeers, Sources
@@ -54,19 +55,17 @@ class ReportMaking:
     def __init__(
         self,
         peers: ReportPeers,
-        draw: Callable[[ChartPlace], bytes],
         *,
         ended: Ended,
         public_url: str,
         clock: Clock,
     ) -> None:
-        """draw: makes a chart's SVG. ended: told in the transaction in which a report ends.
+        """ended: told in the transaction in which a report ends.
 
         public_url: where the REST API is for people, before the path of each link.
         """
         self._peers = peers
         self._database = peers.database
-        self._draw = draw
         self._ended = ended
         self._public_url = public_url.rstrip("/")
         self._clock = clock
@@ -155,7 +154,7 @@ class ReportMaking:
         with tempfile.TemporaryDirectory(prefix="finops-report-") as folder:
             target = Path(folder, f"report.{extension}")
             name, media_type = await asyncio.to_thread(
-                write, format_, document, report, target, draw=self._draw, url=self._public_url
+                write, format_, document, report, target, draw=draw, url=self._public_url
             )
             async with self._database.transaction(report.tenant_id) as tx:
                 if not await self._note(

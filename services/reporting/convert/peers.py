@@ -12,6 +12,7 @@ from finops.budget.v1 import (
     budget_status_model_pb2,
 )
 from finops.usage.v1 import (
+    analytics_model_pb2,
     cost_model_pb2,
     directory_service_pb2,
     directory_service_pb2_grpc,
@@ -20,9 +21,10 @@ from finops.usage.v1 import (
 
 from services.kernel.client import on_behalf_of
 from services.kernel.money import parse_decimal
-from services.kernel.period import zone
+from services.kernel.period import Period, zone
 from services.reporting.convert.asking import asking, to_amount
 from services.reporting.convert.instants import to_instant
+from services.reporting.convert.usage_analysis import to_analysis
 from services.reporting.domain.budgets import BudgetForecast, BudgetState
 from services.reporting.domain.costs import (
     AppliedRate,
@@ -33,6 +35,7 @@ from services.reporting.domain.costs import (
 )
 from services.reporting.domain.figures import both
 from services.reporting.domain.forecast.outlook import BudgetStanding
+from services.reporting.domain.usage_analysis import UsageAnalysis
 from services.reporting.errors import (
     BudgetRefused,
     CostsKeepChanging,
@@ -107,6 +110,21 @@ class StubUsageReader:
                 if answer is not None:
                     return answer
         raise CostsKeepChanging
+
+    async def analysis(
+        self, tenant_id: str, period: Period, *, filter_: str, currency_code: str
+    ) -> UsageAnalysis:
+        """Reads pattern, efficiency and cost of errors."""
+        request = analytics_model_pb2.AnalyzeUsageRequest(
+            tenant_id=tenant_id,
+            start=period.start.isoformat(),
+            end=period.end.isoformat(),
+            filter=filter_,
+            currency=currency_code,
+        )
+        with asking(tenant_id, UsageQuestionRefused):
+            answer = await self._usage.AnalyzeUsage(request, timeout=QUERY_SECONDS)
+        return to_analysis(answer)
 
     async def _costs(self, question: CostQuestion) -> CostAnswer | None:
         request = cost_model_pb2.QueryCostsRequest(

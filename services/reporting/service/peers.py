@@ -13,6 +13,7 @@ from services.reporting.domain.budgets import BudgetState
 from services.reporting.domain.costs import CostAnswer, CostQuestion
 from services.reporting.domain.forecast.outlook import BudgetStanding
 from services.reporting.domain.recommendations import OpenSavings
+from services.reporting.domain.usage_analysis import UsageAnalysis
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,12 @@ class UsageReader(Protocol):
 
         Raises UsageQuestionRefused, CostsKeepChanging.
         """
+        ...
+
+    async def analysis(
+        self, tenant_id: str, period: Period, *, filter_: str, currency_code: str
+    ) -> UsageAnalysis:
+        """Returns pattern, efficiency and cost of errors. Raises UsageQuestionRefused."""
         ...
 
 

@@ -138,7 +138,8 @@ def _known_attributes(message: usage_model_pb2.UsageEvent) -> Attributes | None:
             message.region,
             message.sub_account_id,
             message.charge_category,
-            tuple(sorted(tags.items())) if tags else (),
+            # Half the time of sorting the items of a map field.
+            tuple([(key, tags[key]) for key in sorted(tags)]) if tags else (),
         )
     )
 

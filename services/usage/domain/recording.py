@@ -52,17 +52,24 @@ def attributes_digest(attributes: Attributes) -> bytes:
     return blake2b(packed.encode(), digest_size=16).digest()
 
 
-def payload_digest(event: UsageEvent, attributes: bytes, components: str | None) -> bytes:
+def payload_digest(
+    event: UsageEvent,
+    attributes: bytes,
+    *,
+    start_timestamp: float,
+    quantity: str,
+    components: str | None,
+) -> bytes:
     """Returns 16 bytes that differ where the same id is sent with another content.
 
     attributes: the digest of the event's attributes, which callers keep by combination.
-    components: the event's, as canonical text. Decimals count as written: 1.0 and 1.00 differ.
+    start_timestamp: of `start_at`, and quantity as text: callers have them. components: the
+    event's, as canonical text. Decimals count as written: 1.0 and 1.00 differ.
     """
-    # Through % because an f-string formats a Decimal by its slow __format__, an enum by its name.
-    at = event.start_at.timestamp().hex()
-    text = "%s\x1f%s\x1f%s\x1f" % (at, event.quantity, components)  # noqa: UP031 -- see above
+    text = f"{start_timestamp.hex()}\x1f{quantity}\x1f{components}\x1f"
     if event.end_at is not event.start_at:
         text += event.end_at.isoformat()
+    # Through % because an f-string formats a Decimal by its slow __format__, an enum by its name.
     if event.cost is not None:
         text += "\x1fcost\x1f%s\x1f%s\x1f%s\x1f%s" % event.cost  # noqa: UP031 -- see above
     rest = event[8:-1]  # what else the bill says is in the id, a digest of its row
@@ -82,9 +89,9 @@ class HourClock:
         self._tz = tz
         self._hours: dict[int, int] = {}
 
-    def hour_of(self, instant: datetime) -> int:
-        """Returns the first second of the hour that holds an aware instant."""
-        quarter = int(instant.timestamp()) // _QUARTER_SECONDS
+    def hour_of(self, timestamp: float) -> int:
+        """Returns the first second of the hour that holds an instant, as seconds since 1970."""
+        quarter = int(timestamp) // _QUARTER_SECONDS
         hour = self._hours.get(quarter)
         if hour is None:
             if len(self._hours) >= _HOURS_KEPT:

@@ -150,7 +150,7 @@ def _reversal(current: StoredEvent, context: TenantContext, costs: Costs) -> Eve
         digest=b"",
         start_at=event.start_at,
         end_at=event.end_at,
-        hour=context.hours.hour_of(event.start_at),
+        hour=context.hours.hour_of(event.start_at.timestamp()),
         dimension_id=current.dimension_id,
         quantity=str(-event.quantity),
         billed=str(costs.billed),

@@ -96,17 +96,25 @@ class Batch:
         source, event_id, start_at, end_at = event[:4]
         billed, effective, listed, contracted = costs
         billed_text = str(billed)
+        quantity = str(event.quantity)
+        start_timestamp = start_at.timestamp()
         components = _components_text(event, resolution) if event.components else None
         values = (
             source,
             event_id,
             position,
-            payload_digest(event, resolution.digest, components),
+            payload_digest(
+                event,
+                resolution.digest,
+                start_timestamp=start_timestamp,
+                quantity=quantity,
+                components=components,
+            ),
             start_at,
             None if end_at is start_at or end_at == start_at else end_at,
-            self.context.hours.hour_of(start_at),
+            self.context.hours.hour_of(start_timestamp),
             resolution.dimension_id,
-            str(event.quantity),
+            quantity,
             billed_text,
             None if effective is billed or effective == billed else str(effective),
             None if listed is billed or listed == billed else str(listed),

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 
 from services.billing.domain.account import AutomatedBilling, Particulars
-from services.billing.domain.billing_run import RunState
+from services.billing.domain.billing_run import BillingRun, ItemState, RunState
 from services.billing.domain.invoice import Settlement
 from services.billing.domain.invoice_record import ExchangeRate, Invoice
 from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
@@ -25,16 +25,20 @@ from services.billing.service.documents import Documents
 from services.billing.service.invoicing import Wanted
 from services.billing.service.mailing import Mailing, Notice
 from services.billing.service.moving import locked_invoice
+from services.billing.service.running import BillingRuns
 from services.billing.store.accounts import set_automated
 from services.billing.store.provider_settings import StoredSettings, save
-from services.billing.store.runs import find_run
+from services.billing.store.runs import find_run, list_items
+from services.kernel.client import PeerUnavailable
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
+from services.kernel.job_worker import ATTEMPTS
 from services.kernel.jobs import Job
-from services.kernel.pagination import PageRequest
+from services.kernel.pagination import PageRequest, PageTokens
 from services.kernel.period import Period
 from tests.billing.invoicing_stage import Stage, per_unit, stage_of, used
 
+TOKENS = PageTokens(b"x" * 32)
 FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
 RATE = ExchangeRate(
     from_currency="EUR",
@@ -50,12 +54,15 @@ class Costs:
 
     def __init__(self, *costs: AllocatedCost) -> None:
         self._costs = costs
+        self.fault: Exception | None = None
         self.asked: list[tuple[str, Period, str]] = []
 
     async def of_period(
         self, tenant_id: str, period: Period, currency_code: str
     ) -> tuple[Sequence[AllocatedCost], Sequence[ExchangeRate]]:
         self.asked.append((tenant_id, period, currency_code))
+        if self.fault is not None:
+            raise self.fault
         return self._costs, [RATE]
 
 
@@ -101,22 +108,44 @@ async def charged(
     )
     with stage.caller():
         run = await chargebacks.generate_chargeback(stage.tenant, wanted)
-    payload = {
-        "tenant_id": stage.tenant,
-        "run_id": run.run_id,
-        "department_ids": list(wanted.department_ids),
-    }
     for attempt in (1, 2):
-        await chargebacks.work(
-            Job(1, "chargeback_run", json.dumps(payload).encode(), attempt, None)
-        )
+        await chargebacks.work(job_of(run, attempt))
     page = await stage.invoices.list_invoices(
         PageRequest(tenant_id=stage.tenant, method="test", page_size=100)
     )
-    async with stage.database.read(stage.tenant) as tx:
-        after = await find_run(tx, run.run_id)
-    assert after is not None
+    after = await run_of(stage, run)
     return after.state, {invoice.department_id: invoice for invoice in page.items}
+
+
+def job_of(run: BillingRun, attempt: int = 1) -> Job:
+    payload = {"tenant_id": run.tenant_id, "run_id": run.run_id}
+    return Job(1, "chargeback_run", json.dumps(payload).encode(), attempt, None)
+
+
+async def run_of(stage: Stage, run: BillingRun) -> BillingRun:
+    async with stage.database.read(stage.tenant) as tx:
+        found = await find_run(tx, run.run_id)
+    assert found is not None
+    return found
+
+
+async def items_of(stage: Stage, run: BillingRun) -> dict[str, tuple[ItemState, str]]:
+    page = PageRequest(tenant_id=stage.tenant, method="test", page_size=100)
+    async with stage.database.read(stage.tenant) as tx:
+        found = await list_items(tx, page, TOKENS, run_id=run.run_id)
+    return {item.department_id: (item.state, item.error) for item in found.items}
+
+
+async def resumed(stage: Stage, run: BillingRun) -> BillingRun:
+    runs = BillingRuns(
+        stage.database,
+        stage.invoices,
+        stage.invoices._issuing,
+        tokens=TOKENS,
+        clock=stage.clock,
+    )
+    with stage.caller():
+        return await runs.resume_billing_run(run.run_id, retry_failed=True)
 
 
 async def test_each_department_gets_one_internal_invoice(stage: Stage) -> None:
@@ -144,6 +173,104 @@ async def test_each_department_gets_one_internal_invoice(stage: Stage) -> None:
     assert research.number.startswith("CB-")
     assert research.exchange_rates == (RATE,)
     assert [line.resource_type for line in await stage.lines(research.invoice_id)] == ["llm", "vm"]
+
+
+@pytest.mark.parametrize("trouble", ["foreseen", "unforeseen"])
+async def test_one_departments_failure_is_shown_stops_no_other_and_is_retried(
+    stage: Stage, trouble: str
+) -> None:
+    is_foreseen = trouble == "foreseen"
+    await stage.account()
+    stage.clock.advance(timedelta(days=30))
+    good, bad = cost("research", "llm", "10"), cost("sales", "llm", "1")
+    broken = (
+        replace(bad, dimension=replace(bad.dimension, currency_code="EUR"))
+        if is_foreseen
+        else replace(bad, metered=replace(bad.metered, cost=None))  # type: ignore[arg-type]
+    )
+    costs = Costs(good, broken)
+    chargebacks = Chargebacks(
+        stage.database, costs, stage.accounts, stage.invoices._issuing, clock=stage.clock
+    )
+    with stage.caller():
+        run = await chargebacks.generate_chargeback(stage.tenant, WantedChargeback(month="2026-02"))
+
+    await chargebacks.work(job_of(run))
+    failed, shown = await run_of(stage, run), await items_of(stage, run)
+    costs._costs = (good, bad)
+    await resumed(stage, run)
+    await chargebacks.work(job_of(run))
+    mended, after = await run_of(stage, run), await items_of(stage, run)
+
+    assert failed.state is RunState.PARTIALLY_FAILED
+    assert shown["research"] == (ItemState.DONE, "")
+    assert shown["sales"][0] is ItemState.FAILED
+    assert ("exchange rate" in shown["sales"][1]) is is_foreseen
+    assert ("see the log" in shown["sales"][1]) is not is_foreseen
+    assert mended.state is RunState.SUCCEEDED
+    assert after == {"research": (ItemState.DONE, ""), "sales": (ItemState.DONE, "")}
+
+
+async def test_a_run_whose_cost_cannot_be_asked_for_says_why_and_can_be_resumed(
+    stage: Stage,
+) -> None:
+    await stage.account()
+    stage.clock.advance(timedelta(days=30))
+    costs = Costs(cost("research", "llm", "10"))
+    costs.fault = PeerUnavailable("The usage service does not answer.")
+    chargebacks = Chargebacks(
+        stage.database, costs, stage.accounts, stage.invoices._issuing, clock=stage.clock
+    )
+    with stage.caller():
+        run = await chargebacks.generate_chargeback(stage.tenant, WantedChargeback(month="2026-02"))
+
+    seen = []
+    for attempt in (1, ATTEMPTS):
+        with pytest.raises(PeerUnavailable):
+            await chargebacks.work(job_of(run, attempt))
+        now = await run_of(stage, run)
+        seen.append((now.state, now.error))
+    costs.fault = None
+    await resumed(stage, run)
+    await chargebacks.work(job_of(run))
+
+    text = "The usage service does not answer."
+    assert seen == [(RunState.LOCKING, text), (RunState.FAILED, text)]
+    assert (await run_of(stage, run)).state is RunState.SUCCEEDED
+
+
+async def test_whoever_follows_a_department_is_told_once_when_that_is_wanted(
+    stage: Stage,
+) -> None:
+    await stage.account(particulars=Particulars(contact_emails=("tenant@acme.example",)))
+    await stage.account(
+        department_id="research", particulars=Particulars(contact_emails=("r@acme.example",))
+    )
+    stage.clock.advance(timedelta(days=30))
+    costs = Costs(cost("research", "llm", "10"), cost("sales", "llm", "1"))
+    outbox = Outbox()
+    documents = Documents(stage.database, stage.invoices, stage.accounts)
+    mailing = Mailing(stage.database, documents, outbox, clock=stage.clock)
+
+    wanted = WantedChargeback(month="2026-02", send_notifications=True)
+    _, invoices = await charged(stage, costs, wanted)
+    async with stage.database.system_transaction() as tx:
+        queued = await tx.driver.fetch(
+            "SELECT payload FROM pgqueuer WHERE entrypoint = 'mail_invoice'"
+            " AND headers->>'tenant' = $1",
+            stage.tenant,
+        )
+    for row in (*queued, *queued):
+        await mailing.run(Job(1, "mail_invoice", row["payload"], 1, stage.tenant))
+
+    ids = {name: invoice.invoice_id for name, invoice in invoices.items()}
+    assert len(queued) == 2
+    told = {notice.key: notice for notice in outbox.notices}
+    assert set(told) == {f"issued:{invoice_id}" for invoice_id in ids.values()}
+    research, sales = (told[f"issued:{ids[name]}"] for name in ("research", "sales"))
+    assert (research.event_type, research.addresses) == ("chargeback.issued", ["r@acme.example"])
+    assert sales.addresses == []
+    assert json.loads(sales.payload)["department_id"] == "sales"
 
 
 async def test_departments_can_be_charged_by_a_plan_instead(stage: Stage) -> None:

@@ -30,6 +30,7 @@ from services.billing.errors import (
 from services.billing.service.invoicing import Wanted
 from services.billing.service.maturing import Maturing
 from services.billing.service.running import BillingRuns, WantedRun
+from services.billing.store.invoices import drafts_to_finalize
 from services.billing.store.runs import list_items
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
@@ -40,6 +41,7 @@ from services.kernel.period import Period, zone
 from tests.billing.invoicing_stage import Stage, per_unit, stage_of, used
 
 FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -190,6 +192,62 @@ async def test_a_draft_is_locked_when_its_grace_ends_with_the_usage_that_came(
 
     assert (draft.total, early.state) == (Decimal("10.00"), InvoiceState.DRAFT)
     assert (late.total, late.state) == (Decimal("15.00"), InvoiceState.LOCKED)
+
+
+async def test_a_draft_that_cannot_be_locked_keeps_no_other_tenants_from_it(
+    stage: Stage, billing_database: Database, clock: ManualClock
+) -> None:
+    other = stage_of(billing_database, clock, f"tenant-{new_id()}")
+    drafts = []
+    for one in (stage, other):
+        await staged(one)
+    clock.advance(timedelta(days=28, hours=1))
+    for one in (stage, other):
+        with one.caller():
+            drafts.append(
+                await one.invoices.generate_invoice(Wanted(tenant_id=one.tenant, month="2026-02"))
+            )
+    async with billing_database.system_transaction() as tx:
+        await tx.driver.execute(
+            "DELETE FROM billing.subscription WHERE tenant_id = $1", stage.tenant
+        )
+    clock.advance(timedelta(days=2))
+
+    maturing = Maturing(billing_database, stage.invoices, stage.moves, clock=clock)
+    await maturing.run(Job(1, "mature_invoices", b"", 1, None))
+
+    failed = await stage.invoices.get_invoice(stage.tenant, drafts[0].invoice_id)
+    done = await other.invoices.get_invoice(other.tenant, drafts[1].invoice_id)
+    assert (failed.state, done.state) == (InvoiceState.DRAFT, InvoiceState.LOCKED)
+
+
+async def test_every_tenant_has_its_turn_however_much_another_waits_for(
+    billing_database: Database, clock: ManualClock
+) -> None:
+    many, one = (f"tenant-{new_id()}" for _ in range(2))
+    async with billing_database.system_transaction() as tx:
+        for tenant, count in ((many, 30), (one, 1)):
+            await tx.driver.executemany(
+                "INSERT INTO billing.invoice (tenant_id, invoice_id, account_id, kind, state,"
+                " period_start_at, period_end_at, currency_code, subtotal, discount_total,"
+                " credit_total, tax_total, total, line_count, created_at, grace_end_at,"
+                " subscription_id) VALUES ($1, $2, 'a', 'period', 'draft', $3, $4, 'EUR', 0, 0, 0,"
+                " 0, 0, 0, $3, $5, $2)",
+                [
+                    (tenant, new_id(), FEBRUARY, clock.now() + timedelta(1), LONG_AGO)
+                    for _ in range(count)
+                ],
+            )
+        waiting = await drafts_to_finalize(tx, clock.now(), 1_000_000)
+        tenants = [tenant for tenant, _ in waiting]
+        await tx.driver.execute(
+            "DELETE FROM billing.invoice WHERE tenant_id = ANY ($1)", [many, one]
+        )
+
+    assert tenants.count(many) == 30
+    # No tenant's second comes before another's first.
+    assert tenants.index(one) < len(set(tenants))
+    assert len(set(tenants[: len(set(tenants))])) == len(set(tenants))
 
 
 async def test_a_draft_without_an_exchange_rate_is_blocked_and_goes_on_when_mended(

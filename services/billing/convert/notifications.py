@@ -29,6 +29,7 @@ class BudgetNotifier:
                 title=notice.title,
                 text_body=notice.body,
                 payload_json=notice.payload,
+                deduplication_key=notice.key,
                 attachments=[
                     notification_model_pb2.Attachment(
                         filename=notice.filename,

@@ -30,6 +30,7 @@ def to_chargeback(request: invoice_service_pb2.GenerateChargebackRequest) -> Wan
         month=request.month,
         department_ids=list(request.department_ids),
         plan_id=request.plan_id,
+        send_notifications=request.send_notifications,
     )
 
 

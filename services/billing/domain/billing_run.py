@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
 
+from services.kernel.errors import Error
 from services.kernel.money import Money
 
 
@@ -50,7 +51,10 @@ FINISHED = frozenset({ItemState.DONE, ItemState.SKIPPED, ItemState.FAILED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingRun:
-    """A run. tenant_id: `*` for the platform's. month: `YYYY-MM`. counts: items by state."""
+    """A run. tenant_id: `*` for the platform's. month: `YYYY-MM`. counts: items by state.
+
+    Of a chargeback: department_ids, empty for all that have cost; send_notifications: tells them.
+    """
 
     tenant_id: str
     run_id: str
@@ -62,6 +66,8 @@ class BillingRun:
     finalize: bool = False
     dry_run: bool = False
     plan_id: str = ""
+    department_ids: Sequence[str] = ()
+    send_notifications: bool = False
     error: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -88,6 +94,11 @@ class BillingRun:
     def outcome(self) -> RunState:
         """Returns the state of the run once every account is finished."""
         return RunState.PARTIALLY_FAILED if self.failed else RunState.SUCCEEDED
+
+
+def told(error: Exception) -> str:
+    """Returns what a run says of an error: an own one in its words, none of a stranger's."""
+    return error.message if isinstance(error, Error) else "an internal error; see the log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

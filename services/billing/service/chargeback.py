@@ -18,6 +18,7 @@ from services.billing.domain.billing_run import (
     RunItem,
     RunKind,
     RunState,
+    told,
 )
 from services.billing.domain.charges import Exchange, usage_lines
 from services.billing.domain.draft import Draft, kept_lines
@@ -31,7 +32,7 @@ from services.billing.domain.plan import PlanCharge, PlanRates, PriceModel
 from services.billing.errors import PeriodNotOver, PlanNotFound
 from services.billing.service.accounts import Accounts
 from services.billing.service.issuing import Issuing
-from services.billing.service.moving import add_event
+from services.billing.service.moving import add_event, queue_mail
 from services.billing.store import accounts as account_rows
 from services.billing.store import invoices as invoice_rows
 from services.billing.store import plans
@@ -42,6 +43,7 @@ from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
 from services.kernel.errors import Error
 from services.kernel.ids import new_id
+from services.kernel.job_worker import ATTEMPTS
 from services.kernel.jobs import Job, enqueue
 from services.kernel.period import Period
 
@@ -53,11 +55,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedChargeback:
-    """Which departments' cost of which month. plan_id: to price by; default cost as allocated."""
+    """Which departments' cost of which month. plan_id: to price by; default cost as allocated.
+
+    send_notifications: tells those who follow a department, once its invoice is made.
+    """
 
     month: str
     department_ids: Sequence[str] = ()
     plan_id: str = ""
+    send_notifications: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,17 +136,13 @@ class Chargebacks:
                 month=wanted.month,
                 finalize=True,
                 plan_id=wanted.plan_id,
+                department_ids=list(wanted.department_ids),
+                send_notifications=wanted.send_notifications,
                 actor=actor,
                 created_at=now,
             )
             await rows.add_run(tx, run)
-            payload = {
-                "tenant_id": tenant_id,
-                "run_id": run.run_id,
-                "department_ids": list(wanted.department_ids),
-            }
-            key = f"{CHARGEBACK_JOB}:{run.run_id}"
-            await enqueue(tx, CHARGEBACK_JOB, json.dumps(payload).encode(), key=key)
+            await queue_chargeback(tx, run)
             await audit.append(
                 tx,
                 action="chargebacks.generate",
@@ -150,27 +152,47 @@ class Chargebacks:
         return run
 
     async def work(self, job: Job) -> None:
-        """Makes the internal invoices of a run: the queue's handler; harmless twice."""
+        """Makes the internal invoices of a run: the queue's handler; harmless twice.
+
+        Where the cost cannot be asked for, the run says why while the queue tries again.
+        """
         body = json.loads(job.payload)
         tenant_id, run_id = body["tenant_id"], body["run_id"]
         async with self._database.transaction(tenant_id) as tx:
-            run = await rows.find_run(tx, run_id)
+            run = await rows.find_run(tx, run_id, is_locked=True)
+            if run is None or run.state not in RUNNING:
+                return
             account = await self._accounts.load(tx, tenant_id)
-        if run is None or run.state not in RUNNING:
-            return
+            started_at = run.started_at or self._clock.now()
+            await rows.set_state(tx, run_id, RunState.LOCKING, started_at=started_at)
+        try:
+            await self._charge_all(run, account)
+        except Exception as error:
+            is_last = job.attempt >= ATTEMPTS
+            state = RunState.FAILED if is_last else RunState.LOCKING
+            ended_at = self._clock.now() if is_last else None
+            async with self._database.transaction(tenant_id) as tx:
+                await rows.set_state(tx, run_id, state, error=told(error), ended_at=ended_at)
+            raise
+
+    async def _charge_all(self, run: BillingRun, account: BillingAccount) -> None:
+        tenant_id, run_id = run.tenant_id, run.run_id
         period = month_of(run.month, account.time_zone)
         costs, rates = await self._costs.of_period(tenant_id, period, account.currency_code)
         by_department: dict[str, list[AllocatedCost]] = {}
         for cost in costs:
             department_id = cost.department_id or NO_DEPARTMENT
             by_department.setdefault(department_id, []).append(cost)
-        wanted = body["department_ids"] or sorted(by_department)
-        for department_id in wanted:
+        for department_id in run.department_ids or sorted(by_department):
+            async with self._database.read(tenant_id) as tx:
+                now = await rows.find_run(tx, run_id)
+            if now is None or now.state not in RUNNING:
+                return
             own = by_department.get(department_id, [])
             await self._charge(_Charge(run, account, department_id, period, own, rates))
         async with self._database.transaction(tenant_id) as tx:
-            done = await rows.find_run(tx, run_id)
-            if done is not None:
+            done = await rows.find_run(tx, run_id, is_locked=True)
+            if done is not None and done.state in RUNNING:
                 await rows.set_state(tx, run_id, done.outcome(), ended_at=self._clock.now())
 
     async def _charge(self, charge: _Charge) -> None:
@@ -193,16 +215,18 @@ class Chargebacks:
                 invoice = await self._invoice(tx, charge)
                 total = invoice.money(invoice.total)
                 made = invoice.invoice_id
-                await rows.save_item(
-                    tx, replace(item, state=ItemState.DONE, invoice_id=made, total=total)
-                )
-        except Error as error:
-            log.warning(
-                "department not charged", department=charge.department_id, reason=error.reason
-            )
+                done = replace(item, state=ItemState.DONE, invoice_id=made, total=total)
+                await rows.save_item(tx, done)
+                if charge.run.send_notifications:
+                    await queue_mail(tx, invoice)
+        except Exception as error:
+            if isinstance(error, Error):
+                log.warning("department not charged", department=item.item_id, reason=error.reason)
+            else:
+                log.exception("department not charged", run=item.run_id, department=item.item_id)
             async with self._database.transaction(tenant_id) as tx:
                 await rows.ensure_item(tx, item)
-                failed = replace(item, state=ItemState.FAILED, error=error.message)
+                failed = replace(item, state=ItemState.FAILED, error=told(error))
                 await rows.save_item(tx, failed)
 
     async def _invoice(self, tx: Transaction, charge: _Charge) -> Invoice:
@@ -257,6 +281,12 @@ class Chargebacks:
             plan_id=run.plan_id,
             plan_version=0 if plan is None else plan.version,
         )
+
+
+async def queue_chargeback(tx: Transaction, run: BillingRun) -> None:
+    """Queues a run's work; departments that are done stay done."""
+    payload = json.dumps({"tenant_id": run.tenant_id, "run_id": run.run_id}).encode()
+    await enqueue(tx, CHARGEBACK_JOB, payload, key=f"{CHARGEBACK_JOB}:{run.run_id}")
 
 
 def _as_allocated(currency_code: str) -> PlanRates:

@@ -16,7 +16,7 @@ from services.kernel.errors import Error
 from services.kernel.jobs import Job
 
 JOB: Final = "mature_invoices"
-BATCH: Final = 500  # invoices looked up at once; each is its own transaction
+BATCH: Final = 2_000  # invoices a minute; each is its own transaction
 
 log = structlog.get_logger(__name__)
 
@@ -39,13 +39,14 @@ class Maturing:
         async with self._database.system_transaction() as tx:
             drafts = await rows.drafts_to_finalize(tx, now, BATCH)
             overdue = await rows.overdue_invoices(tx, now, BATCH)
-        for tenant_id, invoice_id in drafts:
-            try:
-                await self._invoices.finalize_due(tenant_id, invoice_id)
-            except Error as error:
-                log.warning("draft not locked", invoice=invoice_id, reason=error.reason)
-        for tenant_id, invoice_id in overdue:
-            await self._mark_overdue(tenant_id, invoice_id)
+        for work, found in ((self._invoices.finalize_due, drafts), (self._mark_overdue, overdue)):
+            for tenant_id, invoice_id in found:
+                try:
+                    await work(tenant_id, invoice_id)
+                except Error as error:
+                    log.warning("invoice waits", invoice=invoice_id, reason=error.reason)
+                except Exception:
+                    log.exception("invoice waits", invoice=invoice_id, tenant=tenant_id)
 
     async def _mark_overdue(self, tenant_id: str, invoice_id: str) -> None:
         now = self._clock.now()

@@ -60,7 +60,7 @@ async def add_event(
     await add_events(tx, invoice.tenant_id, invoice.invoice_id, [event])
 
 
-async def _tell(tx: Transaction, invoice: Invoice) -> None:
+async def queue_mail(tx: Transaction, invoice: Invoice) -> None:
     """Queues the mail, so that whoever is to be told is told once the invoice is certain."""
     key = f"{MAIL_JOB}:{invoice.tenant_id}:{invoice.invoice_id}"
     payload = invoice.invoice_id.encode()
@@ -129,7 +129,7 @@ class InvoiceMoves:
         )
         await self._journal.record(tx, fact, tenant_id=moved.tenant_id)
         if to is InvoiceState.OPEN and invoice.issued_at is None and default_title:
-            await _tell(tx, moved)
+            await queue_mail(tx, moved)
         return moved
 
     async def settle(

@@ -20,6 +20,7 @@ from services.billing.domain.billing_run import (
     RunItem,
     RunKind,
     RunState,
+    told,
 )
 from services.billing.domain.invoice_period import month_of, periods_of_month
 from services.billing.errors import (
@@ -28,6 +29,7 @@ from services.billing.errors import (
     NothingToInvoice,
     PeriodNotOver,
 )
+from services.billing.service.chargeback import queue_chargeback
 from services.billing.service.invoicing import Invoices, Wanted
 from services.billing.service.issuing import Issuing
 from services.billing.service.moving import SYSTEM
@@ -164,7 +166,10 @@ class BillingRuns:
             if retry_failed:
                 await rows.retry_failed(tx, run_id, self._clock.now())
             await rows.set_state(tx, run_id, RunState.PENDING, ended_at=None)
-            await self.queue(tx, run_id)
+            if run.kind is RunKind.CHARGEBACK:
+                await queue_chargeback(tx, run)
+            else:
+                await self.queue(tx, run_id)
             await _audited(tx, "runs.resume", run)
             return await _load(tx, run_id)
 
@@ -217,14 +222,13 @@ class BillingRuns:
                 done = await self._billed(tx, run, item)
                 await rows.save_item(tx, done)
         except Exception as error:
-            text = "an internal error; see the log"
             if isinstance(error, Error):
                 # The account's own trouble, which its item tells.
-                text = error.message
                 log.warning("account not billed", tenant=item.tenant_id, reason=error.reason)
             else:
                 log.exception("account not billed", run=run.run_id, tenant=item.tenant_id)
-            failed = replace(item, state=ItemState.FAILED, error=text, updated_at=self._clock.now())
+            now = self._clock.now()
+            failed = replace(item, state=ItemState.FAILED, error=told(error), updated_at=now)
             async with self._database.transaction(item.tenant_id) as tx:
                 await rows.save_item(tx, failed)
 

@@ -322,25 +322,31 @@ async def credit_lines(
 
 
 async def drafts_to_finalize(tx: Transaction, now: datetime, limit: int) -> list[tuple[str, str]]:
-    """Returns (tenant, invoice) of drafts whose grace has ended, over all tenants."""
-    found = await tx.driver.fetch(
-        """
-        SELECT tenant_id, invoice_id FROM billing.invoice
-        WHERE state IN ('draft', 'rated') AND grace_end_at <= $1 ORDER BY grace_end_at LIMIT $2
-        """,
-        now,
-        limit,
-    )
-    return [(row["tenant_id"], row["invoice_id"]) for row in found]
+    """Returns (tenant, invoice) of drafts whose grace has ended, over all tenants in turn."""
+    return await _in_turn(tx, "state IN ('draft', 'rated') AND grace_end_at <= $1", now, limit)
 
 
 async def overdue_invoices(tx: Transaction, now: datetime, limit: int) -> list[tuple[str, str]]:
-    """Returns (tenant, invoice) of what nobody charges and was to be paid by now."""
+    """Returns (tenant, invoice) of what nobody charges and was to be paid by now, in turn."""
+    due = "state = 'open' AND due_at < $1 AND next_attempt_at IS NULL AND kind <> 'chargeback'"
+    return await _in_turn(tx, due, now, limit)
+
+
+async def _in_turn(
+    tx: Transaction, condition: str, now: datetime, limit: int
+) -> list[tuple[str, str]]:
+    """Returns one invoice of each tenant, then a second of each, and so on, in chance order.
+
+    So what fails again and again, however much of it a tenant has, keeps no other from its turn.
+    """
     found = await tx.driver.fetch(
-        """
-        SELECT tenant_id, invoice_id FROM billing.invoice
-        WHERE state = 'open' AND due_at < $1 AND next_attempt_at IS NULL AND kind <> 'chargeback'
-        ORDER BY due_at LIMIT $2
+        f"""
+        SELECT tenant_id, invoice_id FROM (
+            SELECT tenant_id, invoice_id,
+                row_number() OVER (PARTITION BY tenant_id ORDER BY random()) AS turn
+            FROM billing.invoice WHERE {condition}
+        ) AS due
+        ORDER BY turn, random() LIMIT $2
         """,
         now,
         limit,

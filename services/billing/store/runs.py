@@ -21,7 +21,7 @@ from services.kernel.pagination import Page, PageRequest, PageTokens
 
 _FIELDS = (
     *("tenant_id", "run_id", "month", "actor", "created_at", "finalize", "dry_run"),
-    *("plan_id", "error", "started_at", "ended_at"),
+    *("plan_id", "error", "started_at", "ended_at", "department_ids", "send_notifications"),
 )
 _ITEM_COLUMNS = (
     *("tenant_id", "run_id", "item_id", "account_id", "department_id", "state", "updated_at"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CHAR, Boolean, Column, Table, Text
+from sqlalchemy import ARRAY, CHAR, Boolean, Column, Table, Text
 
 from services.billing.tables.base import INSTANT, MONEY, metadata
 
@@ -22,6 +22,8 @@ billing_run = Table(
     Column("created_at", INSTANT, nullable=False),
     Column("started_at", INSTANT),
     Column("ended_at", INSTANT),
+    Column("department_ids", ARRAY(Text), nullable=False),
+    Column("send_notifications", Boolean, nullable=False),
 )
 
 billing_run_item = Table(

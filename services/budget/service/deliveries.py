@@ -110,7 +110,11 @@ class Deliveries:
 
         channel_ids: none for those whose subscriptions ask for the event. Raises ChannelNotFound.
         """
-        subject = Subject(severity=notification.severity, kind=notification.event_type)
+        subject = Subject(
+            severity=notification.severity,
+            kind=notification.event_type,
+            department_id=_department(notification),
+        )
         async with self._database.transaction(tenant_id) as tx:
             known = await channels.channels_of(tx, tenant_id, list(channel_ids))
             missing = [each for each in channel_ids if each not in known]
@@ -198,3 +202,8 @@ class Deliveries:
             attempts=await store.attempts_of(tx, tenant_id, delivery_id),
             payload_json=await store.payload_of(tx, tenant_id, delivery_id),
         )
+
+
+def _department(notification: Notification) -> str:
+    """Returns the department that another service's notification is about, "" without one."""
+    return str(notification.payload.get("department_id", ""))

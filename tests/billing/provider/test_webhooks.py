@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -347,3 +347,32 @@ async def are_paid(database: Database, tenant: str, count: int) -> bool:
             "SELECT count(*) FROM billing.invoice WHERE tenant_id = $1 AND state = 'paid'", tenant
         )
     return bool(paid == count)
+
+
+async def test_events_of_one_object_are_handled_by_one_worker_at_a_time(
+    billing_database: Database, tenant: str
+) -> None:
+    now = datetime(2001, 1, 1, tzinfo=UTC)  # before what other tests have left
+    async with billing_database.system_transaction() as tx:
+        for number in range(6):
+            payload = json.loads(event_body(f"evt_{number}"))
+            payload["data"]["object"]["id"] = f"in_{tenant}_{number % 2}"
+            await inbox.add(tx, tenant, event_of(payload), None, now=now)
+    until = now + timedelta(minutes=1)
+
+    async def claimed(at: datetime) -> list[tuple[str, str]]:
+        async with billing_database.system_transaction() as tx:
+            found = await webhook_events.claim_events(tx, at, until)
+        mine = [event for event in found if event.tenant_id == tenant]
+        return [(event.object_id, event.provider_event_id) for event in mine]
+
+    first, second = await asyncio.gather(claimed(now), claimed(now))
+    async with billing_database.system_transaction() as tx:
+        payload = json.loads(event_body("evt_late"))
+        payload["data"]["object"]["id"] = f"in_{tenant}_0"
+        await inbox.add(tx, tenant, event_of(payload), None, now=now)
+    meanwhile, lapsed = await claimed(now), await claimed(until)
+
+    assert {len(first), len(second)} == {6, 0}
+    assert meanwhile == []
+    assert len(lapsed) == 7

@@ -13,7 +13,7 @@ from babel import Locale
 from babel.numbers import get_currency_precision
 
 from services.reporting.domain.chart.amounts import MoneyStyle
-from services.reporting.domain.chart.canvas import Canvas, Spec
+from services.reporting.domain.chart.canvas import Canvas, Spec, empty
 from services.reporting.domain.chart.catalog import CHARTS
 from services.reporting.domain.chart.lettering import clean
 from services.reporting.domain.chart.rows import Row
@@ -46,7 +46,8 @@ class Look:
 class Picture:
     """What a chart is drawn from, and what it says. rows: of the chart's own kind.
 
-    description: what a screen reader says; default the title and subtitle.
+    description: what a screen reader says; default the title and subtitle. missing: why there are
+    no rows, where it is not that there is nothing.
     """
 
     chart: str
@@ -56,6 +57,7 @@ class Picture:
     subtitle: str = ""
     description: str = ""
     tz: ZoneInfo = _UTC
+    missing: str = ""
 
     @property
     def said(self) -> str:
@@ -103,7 +105,7 @@ def spec_of(picture: Picture, look: Look) -> Spec:
         height=look.height,
         tz=picture.tz,
     )
-    return kind.spec(picture.rows, canvas)
+    return empty(canvas, picture.missing) if picture.missing else kind.spec(picture.rows, canvas)
 
 
 def told(content: bytes, form: str, picture: Picture) -> bytes:

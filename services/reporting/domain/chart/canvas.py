@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -26,6 +26,7 @@ SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 PADDING: Final = 16
 # Below this width, names stand above their bars and axes have half as many labels.
 NARROW: Final = 520
+_DOT: Final = "\N{MIDDLE DOT}"
 _UTC: Final = ZoneInfo("UTC")
 _TITLE_LINE: Final = 20
 _SUBTITLE_LINE: Final = 16
@@ -68,7 +69,9 @@ class Canvas:
     @property
     def subtitle_lines(self) -> list[str]:
         """The subtitle, broken to the width."""
-        return lines_of(clean(self.subtitle), self.inner_width, _SUBTITLE_SIZE)
+        lines = lines_of(clean(self.subtitle), self.inner_width, _SUBTITLE_SIZE)
+        # What parts two notes is not needed where a line ends between them.
+        return [line.strip(f" {_DOT}") for line in lines]
 
     @property
     def head_height(self) -> int:
@@ -79,6 +82,10 @@ class Canvas:
     def inner_height(self, liked: int) -> int:
         """Returns the pixels below the head. liked: of the picture, where no height was asked."""
         return max((self.height or liked + self.head_height) - self.head_height - 2 * PADDING, 40)
+
+    def noted(self, note: str) -> Canvas:
+        """Returns a canvas whose subtitle says more."""
+        return replace(self, subtitle=f" {_DOT} ".join(filter(None, (self.subtitle, note))))
 
     def wall_time(self, instant: datetime) -> str:
         """Returns the time on the tenant's clock, written as if it were UTC.
@@ -180,6 +187,7 @@ def _config(theme: Theme) -> Spec:
             "ticks": False,
             "gridColor": theme.grid,
             "labelOverlap": "greedy",
+            "labelSeparation": 8,
         },
         "axisX": {"grid": False, "domain": True, "domainColor": theme.grid, "labelFlush": True},
         "legend": {

@@ -7,9 +7,27 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.reporting.domain.chart.bars import bars
+from services.reporting.domain.chart.burn_down import burn_down
 from services.reporting.domain.chart.canvas import Canvas, Spec
+from services.reporting.domain.chart.gauge import gauge
+from services.reporting.domain.chart.heatmap import heatmap
+from services.reporting.domain.chart.priorities import priorities
+from services.reporting.domain.chart.timeline import timeline
+from services.reporting.domain.chart.treemap import treemap
+from services.reporting.domain.chart.variance import variance
 from services.reporting.domain.chart.over_time import cost_over_time
-from services.reporting.domain.chart.rows import CostStep, GroupCost, Row, from_json
+from services.reporting.domain.chart.rows import (
+    AlertMark,
+    BudgetUse,
+    BurnStep,
+    CostStep,
+    GroupCost,
+    HourCost,
+    Row,
+    SavingChoice,
+    VarianceStep,
+    from_json,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +67,54 @@ COST_BY_REGION: Final = ChartKind(
     "cost-by-region", "Cost by region, largest first", GroupCost, bars, COSTS
 )
 
-CHARTS: Final[Mapping[str, ChartKind]] = {
-    kind.name: kind
-    for kind in sorted((COST_OVER_TIME, COST_BREAKDOWN, COST_BY_REGION), key=lambda kind: kind.name)
-}
+COST_TREEMAP: Final = ChartKind(
+    "cost-treemap", "Cost as area, group within group", GroupCost, treemap, GROUPED
+)
+COST_HEATMAP: Final = ChartKind(
+    "cost-heatmap", "Cost by hour of the day and weekday", HourCost, heatmap, COSTS
+)
+COST_VARIANCE: Final = ChartKind(
+    "cost-variance",
+    "What changed since the period before, by group",
+    VarianceStep,
+    variance,
+    GROUPED,
+)
+BUDGET_GAUGE: Final = ChartKind(
+    "budget-gauge",
+    "How much of a budget is used, and where it will end",
+    BudgetUse,
+    gauge,
+    (*LOOK, "budget_id"),
+    "budgets.read",
+)
+BUDGET_BURN_DOWN: Final = ChartKind(
+    "budget-burn-down",
+    "What remains of a budget, and until when",
+    BurnStep,
+    burn_down,
+    (*LOOK, "budget_id"),
+    "budgets.read",
+)
+PRIORITIES: Final = ChartKind(
+    "recommendation-priorities",
+    "Open recommendations by effort and saving",
+    SavingChoice,
+    priorities,
+    (*LOOK, "currency"),
+    "recommendations.read",
+)
+ALERT_TIMELINE: Final = ChartKind(
+    "alert-timeline",
+    "When alerts fired, by severity",
+    AlertMark,
+    timeline,
+    (*LOOK, "start", "end"),
+    "alerts.read",
+)
+
+_ALL: Final = (
+    *(ALERT_TIMELINE, BUDGET_BURN_DOWN, BUDGET_GAUGE, COST_BREAKDOWN, COST_BY_REGION),
+    *(COST_HEATMAP, COST_OVER_TIME, COST_TREEMAP, COST_VARIANCE, PRIORITIES),
+)
+CHARTS: Final[Mapping[str, ChartKind]] = {kind.name: kind for kind in _ALL}

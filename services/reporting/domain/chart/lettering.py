@@ -88,9 +88,9 @@ def shortened(text: str, pixels: float, size: float, *, is_bold: bool = False) -
 
 
 def lines_of(text: str, pixels: float, size: float, *, is_bold: bool = False) -> list[str]:
-    """Breaks a text between words into at most LINES_MAX lines, the last one shortened."""
+    """Breaks a text at spaces, not at those that do not break, into at most LINES_MAX lines, the last one shortened."""
     lines: list[str] = []
-    for word in text.split():
+    for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines else word
         fits = width_of(longer, size, is_bold=is_bold) <= pixels
         if lines and (fits or len(lines) == LINES_MAX):

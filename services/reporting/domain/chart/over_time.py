@@ -48,7 +48,7 @@ def time_axis(canvas: Canvas, instants: Sequence[datetime]) -> Spec:
         form = "%-d %b"
     else:
         form = "%b %Y" if span <= years else "%Y"
-    count = max(2, canvas.inner_width // 110)
+    count = max(3, canvas.inner_width // 110)
     return {
         "type": "temporal",
         "scale": {"type": "utc"},
@@ -60,7 +60,7 @@ def money_axis(canvas: Canvas, largest: Decimal, *, count: int = 5) -> Spec:
     """Returns the encoding of an axis of money."""
     return {
         "type": "quantitative",
-        "axis": {"labelExpr": canvas.money.axis(largest), "tickCount": count},
+        "axis": {"labelExpr": canvas.money.axis(largest), "tickCount": count, "grid": True},
     }
 
 
@@ -69,7 +69,7 @@ def _line(rows: Sequence[CostStep], canvas: Canvas) -> Spec:
     ahead = [row for row in rows if row.is_forecast]
     if ahead:
         note = "dashed: forecast with its 80 and 95 % intervals"
-        canvas = replace(canvas, subtitle=" · ".join(filter(None, (canvas.subtitle, note))))
+        canvas = canvas.noted(note)
     # The forecast goes on from the last known step, so that no gap parts the two.
     coming = [_joint(past[-1]), *ahead] if past and ahead else ahead
     x = time_axis(canvas, [row.start_at for row in rows]) | {"field": "at"}

@@ -23,20 +23,30 @@ from services.kernel.pagination import PageTokens
 from services.kernel.server import Register
 from services.kernel.workers import Worker
 from services.reporting.api.anomalies import AnomalyServicer
+from services.reporting.api.exports import ExportServicer
 from services.reporting.api.forecasts import ForecastServicer
 from services.reporting.api.reports import ReportMethods
 from services.reporting.api.schedules import ReportScheduleServicer
 from services.reporting.convert.cost_feed import StubCostFeed
 from services.reporting.convert.dashboard_feeds import dashboard_sources
 from services.reporting.convert.dashboard_peers import StubCostGlance, dashboard_peers
+from services.reporting.convert.export_lists import ExportPeers
+from services.reporting.convert.export_peers import StubUsageEntries
 from services.reporting.convert.notifications import BudgetNotifier
 from services.reporting.convert.optimizer_peer import StubOptimizerReader
 from services.reporting.convert.peers import StubBudgetReader, StubUsageReader
+from services.reporting.domain.exports import Dataset
+from services.reporting.domain.links import Links
 from services.reporting.service.anomalies import Anomalies
+from services.reporting.service.chart_drawing import Drawing
+from services.reporting.service.charts import Charts
 from services.reporting.service.dashboard_costs import DashboardCosts
 from services.reporting.service.dashboard_parts import DashboardParts
 from services.reporting.service.dashboards import Dashboards
 from services.reporting.service.detecting import Detection
+from services.reporting.service.exports.anomaly_rows import AnomalyRows
+from services.reporting.service.exports.exporting import Exports, ExportSources
+from services.reporting.service.exports.jobs import ExportJobs
 from services.reporting.service.forecasting import Forecasts
 from services.reporting.service.judging import Judgements
 from services.reporting.service.reports import Reports
@@ -46,7 +56,7 @@ from services.reporting.service.schedules import Schedules
 from services.reporting.service.schedules_mailing import ReportMailing
 from services.reporting.settings import ReportingSettings
 from services.reporting.store.anomalies import AnomalyFeed
-from services.reporting.worker import dashboard_workers, report_workers, workers
+from services.reporting.worker import dashboard_workers, export_workers, report_workers, workers
 
 SERVICE = "reporting"
 
@@ -64,6 +74,16 @@ class Reporting:
 
 
 @dataclass(frozen=True, slots=True)
+class Exporting:
+    """Exports, at once and as work. at_once: the use case behind ReportingService.Export."""
+
+    at_once: Exports
+    servicer: ExportServicer
+    jobs: ExportJobs
+    workers: Sequence[Worker]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportingService:
     """What the service serves, and what runs beside it."""
 
@@ -73,6 +93,7 @@ class ReportingService:
     detection: Detection
     dashboards: Dashboards
     reporting: Reporting
+    exporting: Exporting
 
 
 def build(
@@ -83,11 +104,13 @@ def build(
     *,
     clock: Clock,
     optimizer: grpc.aio.Channel | None = None,
+    billing: grpc.aio.Channel | None = None,
     cache: Cache | None = None,
 ) -> ReportingService:
     """Makes the use cases, the servicers over them and the workers.
 
-    usage, budget, optimizer: those services; None where one is not connected, as with the cache.
+    usage, budget, optimizer, billing: those services; None where one is not connected, as with the
+    cache.
     """
     reader = StubUsageReader(usage)
     budgets = StubBudgetReader(budget) if budget is not None else None
@@ -107,8 +130,11 @@ def build(
     dashboards = Dashboards(database, cache, parts, reader, clock=clock)
     feed = AnomalyFeed(database)
     detection = Detection(database, reader, feed, clock=clock)
-    anomalies = AnomalyServicer(
-        anomalies=Anomalies(database, reader, feed, tokens=tokens, clock=clock)
+    found = Anomalies(database, reader, feed, tokens=tokens, clock=clock)
+    anomalies = AnomalyServicer(anomalies=found)
+    peers_of_exports = ExportPeers(usage, budget, billing, optimizer)
+    exporting = build_exports(
+        database, reader, found, peers_of_exports, settings, tokens=tokens, clock=clock
     )
     peers = ReportPeers(
         database=database,
@@ -116,6 +142,7 @@ def build(
         budgets=budgets,
         optimizer=StubOptimizerReader(optimizer) if optimizer is not None else None,
         forecasts=forecasts,
+        judgements=judgements,
     )
     reporting = build_reports(peers, budget, settings, tokens=tokens, clock=clock)
     audit = AuditServicer(log=AuditLog(database, tokens=tokens))
@@ -127,10 +154,14 @@ def build(
                 schedule_service_pb2_grpc.add_ReportScheduleServiceServicer_to_server,
                 reporting.servicer,
             ),
+            partial(
+                schedule_service_pb2_grpc.add_ExportServiceServicer_to_server, exporting.servicer
+            ),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
         ],
         workers=[
             *reporting.workers,
+            *exporting.workers,
             *dashboard_workers(database, dashboards, dashboard_sources(usage, budget, optimizer)),
             *workers(
                 database,
@@ -146,6 +177,36 @@ def build(
         detection=detection,
         dashboards=dashboards,
         reporting=reporting,
+        exporting=exporting,
+    )
+
+
+def build_exports(
+    database: Database,
+    usage: StubUsageReader,
+    anomalies: Anomalies,
+    peers: ExportPeers,
+    settings: ReportingSettings,
+    *,
+    tokens: PageTokens,
+    clock: Clock,
+) -> Exporting:
+    """Makes exports, at once and as work."""
+    sources = ExportSources(
+        entries=StubUsageEntries(peers.usage),
+        rows={**peers.rows(), Dataset.ANOMALIES: AnomalyRows(anomalies)},
+    )
+    exports = Exports(usage, sources, clock=clock)
+    links = Links(settings.page_token_secret)
+    retention = timedelta(days=settings.export_retention_days)
+    jobs = ExportJobs(
+        database, exports, usage, links=links, tokens=tokens, clock=clock, retention=retention
+    )
+    return Exporting(
+        at_once=exports,
+        servicer=ExportServicer(jobs=jobs, links=links),
+        jobs=jobs,
+        workers=export_workers(database, jobs),
     )
 
 
@@ -163,7 +224,13 @@ def build_reports(
     reports = Reports(database, usage, tokens=tokens, kept=kept, clock=clock)
     notifier = BudgetNotifier(budget) if budget is not None else None
     mailing = ReportMailing(database, notifier, public_url=settings.public_url)
-    making = ReportMaking(peers, ended=mailing.queue, public_url=settings.public_url, clock=clock)
+    making = ReportMaking(
+        peers,
+        Charts(Drawing()),
+        ended=mailing.queue,
+        public_url=settings.public_url,
+        clock=clock,
+    )
     schedules = Schedules(
         database, usage, reports, can_send=notifier is not None, tokens=tokens, clock=clock
     )
@@ -193,6 +260,7 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
     optimizer = (
         channel("optimizer", settings, service=SERVICE) if "optimizer" in settings.peers else None
     )
+    billing = channel("billing", settings, service=SERVICE) if "billing" in settings.peers else None
     cache = Cache.connect(settings.redis_url, service=SERVICE)
     built = build(
         database,
@@ -201,6 +269,7 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
         settings,
         clock=clock or SystemClock(),
         optimizer=optimizer,
+        billing=billing,
         cache=cache,
     )
     await server.serve(
@@ -213,6 +282,6 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
         closing=[
             cache.close,
             usage.close,
-            *(peer.close for peer in (budget, optimizer) if peer is not None),
+            *(peer.close for peer in (budget, optimizer, billing) if peer is not None),
         ],
     )

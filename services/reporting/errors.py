@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from services.kernel.errors import (
     Aborted,
+    AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
     OutOfRange,
     PermissionDenied,
+    ResourceExhausted,
 )
 
 
@@ -160,3 +162,111 @@ class ChartNotFound(NotFound):
     """There is no such chart; list them to find its name."""
 
     reason = "CHART_NOT_FOUND"
+
+
+class ChartBudgetNotFound(NotFound):
+    """There is no such active budget; list budgets to find its id."""
+
+    reason = "CHART_BUDGET_NOT_FOUND"
+
+
+class AuditQuestionRefused(InvalidArgument):
+    """A service refused the question for its audit log; the text says why."""
+
+    reason = "AUDIT_QUESTION_REFUSED"
+
+
+class RecordsRefused(InvalidArgument):
+    """A service refused what was asked of its records; the text says why."""
+
+    reason = "RECORDS_REFUSED"
+
+
+class UnknownService(InvalidArgument):
+    """There is no such service here; the metadata names those that are connected."""
+
+    reason = "UNKNOWN_SERVICE"
+
+
+class ComplianceReportTooLarge(FailedPrecondition):
+    """The period has more audit entries than one report reads; ask for a shorter one."""
+
+    reason = "COMPLIANCE_REPORT_TOO_LARGE"
+
+
+class SubjectCaseNotFound(NotFound):
+    """There is no such case; list them to find its id."""
+
+    reason = "SUBJECT_CASE_NOT_FOUND"
+
+
+class SubjectDataNotReady(FailedPrecondition):
+    """The case has no content now: it is no collection, not done, or its file is past."""
+
+    reason = "SUBJECT_DATA_NOT_READY"
+
+
+class SubjectNamedInReason(InvalidArgument):
+    """The reason stays with the case, so it must not name the person; cite the request instead."""
+
+    reason = "SUBJECT_NAMED_IN_REASON"
+
+
+class TooManySubjectCases(ResourceExhausted):
+    """So many cases of the tenant are under way already; wait for one of them."""
+
+    reason = "TOO_MANY_SUBJECT_CASES"
+
+
+class RetentionPolicyNotFound(NotFound):
+    """There is no such retention policy; list them to find its id."""
+
+    reason = "RETENTION_POLICY_NOT_FOUND"
+
+
+class RetentionPolicyExists(AlreadyExists):
+    """The collection has a policy with this filter; update that one."""
+
+    reason = "RETENTION_POLICY_EXISTS"
+
+
+class RetentionPolicyChanged(Aborted):
+    """The retention policy was changed meanwhile; read it again."""
+
+    reason = "RETENTION_POLICY_CHANGED"
+
+
+class UnknownCollection(InvalidArgument):
+    """There is no such record collection; list them to find its name."""
+
+    reason = "UNKNOWN_COLLECTION"
+
+
+class RetentionTooShort(FailedPrecondition):
+    """Records of this collection must stay longer; the metadata has the fewest days."""
+
+    reason = "RETENTION_TOO_SHORT"
+
+
+class RetentionRunNotFound(NotFound):
+    """There is no such removal; list them to find its id."""
+
+    reason = "RETENTION_RUN_NOT_FOUND"
+
+
+class LegalHoldNotFound(NotFound):
+    """There is no such legal hold; list them to find its id."""
+
+    reason = "LEGAL_HOLD_NOT_FOUND"
+
+
+class LegalHoldReleased(FailedPrecondition):
+    """The legal hold has ended already; create another one."""
+
+    reason = "LEGAL_HOLD_RELEASED"
+
+
+class RemovalUnderWay(Aborted):
+    """Records that the hold would keep are being removed at this moment; try again shortly."""
+
+    reason = "REMOVAL_UNDER_WAY"

@@ -16,5 +16,7 @@ class ReportingSettings(ServiceSettings):
     feed_retention_days: PositiveInt = 35
     # How long the files of reports are kept.
     report_retention_days: PositiveInt = 400
+    # How long the files of exports are kept, and their links open them.
+    export_retention_days: PositiveInt = 7
     # Where people reach the REST API; links in documents and mails begin with it.
     public_url: str = "http://127.0.0.1:8080"

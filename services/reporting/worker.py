@@ -16,6 +16,9 @@ from services.kernel.workers import Loop, Worker
 from services.reporting.service.dashboard_following import DashboardChanges
 from services.reporting.service.dashboards import Dashboards
 from services.reporting.service.detecting import Detection, Pages
+from services.reporting.service.exports.jobs import EXPIRY_JOB as EXPORT_EXPIRY_JOB
+from services.reporting.service.exports.jobs import JOB as EXPORT_JOB
+from services.reporting.service.exports.jobs import ExportJobs
 from services.reporting.service.forecasting import Forecasts
 from services.reporting.service.reports import JOB as REPORT_JOB
 from services.reporting.service.reports import Reports
@@ -71,6 +74,17 @@ def report_workers(
     jobs.every("* * * * *", DUE_JOB)
     jobs.every("*/5 * * * *", SWEEP_JOB)
     jobs.every("35 * * * *", EXPIRE_JOB)
+    return [jobs]
+
+
+def export_workers(database: Database, exports: ExportJobs) -> Sequence[Worker]:
+    """Returns what makes the files of exports, and deletes them when their time is over."""
+    # Apart from the other jobs, which a large export would keep waiting.
+    jobs = JobWorker(database, service=SERVICE)
+    # Two at a time: each holds a snapshot of usage and some hundred megabytes.
+    jobs.handle(EXPORT_JOB, exports.run, concurrency=2)
+    jobs.handle(EXPORT_EXPIRY_JOB, exports.expire, concurrency=1)
+    jobs.every("*/10 * * * *", EXPORT_EXPIRY_JOB)
     return [jobs]
 
 

@@ -82,12 +82,16 @@ class Database:
         """
         bounds = limits or PoolLimits()
 
-        def pool(target: str, purpose: str) -> Pool:
-            return Pool(target, service=service, purpose=purpose, limits=bounds)
+        def pool(target: str, purpose: str, plans: str = "auto") -> Pool:
+            return Pool(
+                target, service=service, purpose=purpose, limits=bounds, plan_cache_mode=plans
+            )
 
         return cls(
             api=pool(url, "api"),
-            read=pool(read_url or url, "read"),
+            # Questions over a day and over years are one statement. Planned for no values at all,
+            # as from the sixth time on, a sum over 60,000 rows took 10 s instead of 25 ms.
+            read=pool(read_url or url, "read", "force_custom_plan"),
             worker=pool(worker_url or url, "worker"),
         )
 

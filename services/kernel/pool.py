@@ -61,14 +61,26 @@ class RolledBack(RuntimeError):
 class Pool:
     """Connections to one URL; opened when first needed, re-opened when they break."""
 
-    def __init__(self, url: str, *, service: str, purpose: str, limits: PoolLimits) -> None:
-        """Takes any libpq URL. purpose: shown as application_name and on metrics."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        service: str,
+        purpose: str,
+        limits: PoolLimits,
+        plan_cache_mode: str = "auto",
+    ) -> None:
+        """Takes any libpq URL. purpose: shown as application_name and on metrics.
+
+        plan_cache_mode: PostgreSQL's, whether a plan is made for the values at hand or for any.
+        """
         self.purpose = purpose
         self._url = url
         self._limits = limits
         self._settings = {
             "application_name": f"finops-{service}-{purpose}",
             "search_path": service,
+            "plan_cache_mode": plan_cache_mode,
             "timezone": "UTC",
             "statement_timeout": _milliseconds(limits.statement_seconds),
             "lock_timeout": _milliseconds(limits.lock_seconds),

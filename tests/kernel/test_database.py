@@ -74,6 +74,15 @@ async def test_an_abandoned_stream_leaves_the_connection_usable(
         assert await tx.driver.fetchval("SELECT 1") == 1
 
 
+async def test_reads_are_planned_for_the_values_at_hand(database: Database, tenant: str) -> None:
+    async with database.read(tenant) as tx:
+        of_reads = await tx.driver.fetchval("SHOW plan_cache_mode")
+    async with database.transaction(tenant) as tx:
+        of_changes = await tx.driver.fetchval("SHOW plan_cache_mode")
+
+    assert (of_reads, of_changes) == ("force_custom_plan", "auto")
+
+
 async def test_a_read_cannot_write_and_sees_one_snapshot(database: Database, tenant: str) -> None:
     async with database.read(tenant) as tx:
         assert await tx.driver.fetchval("SELECT count(*) FROM note") == 0

@@ -43,7 +43,7 @@ def bench_queries(stack: BenchStack) -> Iterator[Figure]:
     """Stores the events by the service's own statement, then asks."""
     now = datetime.now(UTC)
     end = datetime(now.year, now.month, now.day, tzinfo=UTC)
-    uvloop.run(_fill(stack, end))
+    uvloop.run(fill(stack, end))
     new, repeated = uvloop.run(_ask(stack, end))
     yield Figure("query_costs_p95_ms", percentile(new, 0.95) * 1000, "ms", len(new))
     yield Figure(
@@ -51,7 +51,7 @@ def bench_queries(stack: BenchStack) -> Iterator[Figure]:
     )
 
 
-async def _fill(stack: BenchStack, end: datetime) -> None:
+async def fill(stack: BenchStack, end: datetime) -> None:
     """Spreads the events over the days before `end`."""
     database = Database.connect(
         stack.usage_database_url, service="usage", worker_url=stack.usage_worker_url
@@ -122,7 +122,7 @@ async def _ask(stack: BenchStack, end: datetime) -> tuple[list[float], list[floa
         stored = sum(total.events for total in answer.totals)
         if stored < EVENTS * 0.99:
             raise RuntimeError(f"only {stored} events are in the period")
-        await _settle(stack)
+        await settle(stack)
         asked = [
             _question(end, number, GROUPS[number % len(GROUPS)]) for number in range(QUESTIONS)
         ]
@@ -132,7 +132,7 @@ async def _ask(stack: BenchStack, end: datetime) -> tuple[list[float], list[floa
     return new, repeated
 
 
-async def _settle(stack: BenchStack) -> None:
+async def settle(stack: BenchStack) -> None:
     """Waits until all is rolled up and tidied, as it is where 10 million events took 90 days."""
     database = Database.connect(
         stack.usage_database_url, service="usage", worker_url=stack.usage_worker_url

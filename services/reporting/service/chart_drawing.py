@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ class Drawing:
         if process is not None:
             process.shutdown(wait=False, cancel_futures=True)
 
-    def _submit(self, spec: dict[str, Any], form: str) -> Any:
+    def _submit(self, spec: dict[str, Any], form: str) -> Future[bytes]:
         with self._lock:
             if self._process is None:
                 self._process = ProcessPoolExecutor(

@@ -11,11 +11,8 @@ from services.reporting.domain.chart.burn_down import burn_down
 from services.reporting.domain.chart.canvas import Canvas, Spec
 from services.reporting.domain.chart.gauge import gauge
 from services.reporting.domain.chart.heatmap import heatmap
-from services.reporting.domain.chart.priorities import priorities
-from services.reporting.domain.chart.timeline import timeline
-from services.reporting.domain.chart.treemap import treemap
-from services.reporting.domain.chart.variance import variance
 from services.reporting.domain.chart.over_time import cost_over_time
+from services.reporting.domain.chart.priorities import priorities
 from services.reporting.domain.chart.rows import (
     AlertMark,
     BudgetUse,
@@ -28,6 +25,9 @@ from services.reporting.domain.chart.rows import (
     VarianceStep,
     from_json,
 )
+from services.reporting.domain.chart.timeline import timeline
+from services.reporting.domain.chart.treemap import treemap
+from services.reporting.domain.chart.variance import variance
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,10 @@ def shortened(text: str, pixels: float, size: float, *, is_bold: bool = False) -
 
 
 def lines_of(text: str, pixels: float, size: float, *, is_bold: bool = False) -> list[str]:
-    """Breaks a text at spaces, not at those that do not break, into at most LINES_MAX lines, the last one shortened."""
+    """Breaks a text at its spaces into at most LINES_MAX lines, the last one shortened.
+
+    Spaces that do not break are letters.
+    """
     lines: list[str] = []
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines else word

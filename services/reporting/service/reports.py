@@ -24,6 +24,7 @@ from services.reporting.domain.report.report import (
     JobState,
     Report,
     ReportFormat,
+    ReportKind,
     ReportWish,
 )
 from services.reporting.domain.report.span_of_time import last_full, period_label
@@ -120,6 +121,9 @@ class Reports:
         now = self._clock.now()
         words = Wording(locale_of(wish.locale).language)
         label = period_label(period, zone(time_zone))
+        if wish.kind is ReportKind.FORECAST:
+            # What it is about begins today, whatever period it was asked for.
+            label = f"{now.astimezone(zone(time_zone)):%Y-%m-%d}"
         return Report(
             tenant_id=tenant_id,
             report_id=new_id(),

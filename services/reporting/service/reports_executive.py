@@ -8,10 +8,12 @@ from services.reporting.domain.figures import costs_link, link
 from services.reporting.domain.report.budgets import at_risk
 from services.reporting.domain.report.document import Section, Tile
 from services.reporting.domain.report.frame import count
-from services.reporting.domain.report.outlook import forecast_tile
+from services.reporting.domain.report.outlook import course_chart, forecast_tile
 from services.reporting.domain.report.savings import joint_number
+from services.reporting.domain.report.span_of_time import step_of
 from services.reporting.domain.report.spending import (
     breakdown,
+    by,
     mover_text,
     movers,
     total_text,
@@ -55,7 +57,15 @@ async def summary(sources: Sources) -> Section:
     question = frame.question(*MOVING, has_previous=True)
     moved = mover_text(frame, question, await sources.costs(question))
     texts = [total_text(frame, whole), moved] if moved else [total_text(frame, whole)]
-    return Section("summary", words.word("Summary"), tuple(texts), tiles=tuple(tiles))
+    step = step_of(frame.period)
+    course = await sources.costs(frame.question(granularity=step))
+    return Section(
+        "summary",
+        words.word("Summary"),
+        tuple(texts),
+        tiles=tuple(tiles),
+        charts=(course_chart(frame, course, step),),
+    )
 
 
 async def spending(sources: Sources) -> Section:
@@ -66,7 +76,7 @@ async def spending(sources: Sources) -> Section:
     for group_by in dimensions:
         question = frame.question(*group_by, has_previous=True)
         answer = await sources.costs(question)
-        tables.append(breakdown(frame, question, answer, title=words.word("Cost by group")))
+        tables.append(breakdown(frame, question, answer, title=by(frame, group_by)))
     question = frame.question(*(frame.group_by or MOVING), has_previous=True)
     moved = movers(frame, question, await sources.costs(question))
     if moved.rows:

@@ -13,7 +13,6 @@ from services.kernel.money import format_decimal
 from services.reporting.domain.report.document import (
     ChartPlace,
     Document,
-    Form,
     Number,
     impact_of,
     probability_of,
@@ -51,7 +50,7 @@ def html_page(document: Document, draw: Callable[[ChartPlace], bytes], base_url:
         exact=lambda number: format_decimal(number.value),
         address=lambda number: f"{base_url}{number.query}",
         is_number=lambda cell: isinstance(cell, Number),
-        is_change=lambda number: number.form in (Form.CHANGE, Form.MONEY_CHANGE),
+        tone=writing.tone,
         probability=probability_of,
         impact=impact_of,
         picture=picture,

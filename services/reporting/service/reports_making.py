@@ -22,12 +22,13 @@ from services.kernel.database import Transaction
 from services.kernel.errors import Aborted, DeadlineExceeded, Error, ResourceExhausted, Unavailable
 from services.kernel.jobs import Job
 from services.kernel.period import zone
-from services.reporting.domain.report.document import Document, Section
+from services.reporting.domain.report.document import Section
 from services.reporting.domain.report.frame import Frame
 from services.reporting.domain.report.report import JobState, Report, ReportFormat
 from services.reporting.domain.report.wording import Wording
+from services.reporting.service.charts import Charts
 from services.reporting.service.reports import drop_files, queue
-from services.reporting.service.reports_charts import draw
+from services.reporting.service.reports_charts import drawn_by
 from services.reporting.service.reports_kinds import PARTS
 from services.reporting.service.reports_numbers import currency_digits, locale_of
 from services.reporting.service.reports_sources import ReportPeers, Sources
@@ -55,6 +56,7 @@ class ReportMaking:
     def __init__(
         self,
         peers: ReportPeers,
+        charts: Charts,
         *,
         ended: Ended,
         public_url: str,
@@ -66,6 +68,7 @@ class ReportMaking:
         """
         self._peers = peers
         self._database = peers.database
+        self._charts = charts
         self._ended = ended
         self._public_url = public_url.rstrip("/")
         self._clock = clock
@@ -102,6 +105,9 @@ class ReportMaking:
         frame = await self._frame(report)
         sections = await self._sections(report, frame)
         document = document_of(report, frame.currency_code, sections)
+        draw = drawn_by(
+            self._charts, theme=document.theme, currency_code=frame.currency_code, tz=frame.tz
+        )
         async with self._database.read(report.tenant_id) as tx:
             made = {
                 each.format for each in await rows.files(tx, report.tenant_id, report.report_id)
@@ -109,7 +115,8 @@ class ReportMaking:
         for place, format_ in enumerate(report.wish.formats, start=1):
             if format_ not in made:
                 done = len(sections) + place
-                await self._write(report, format_, document, done)
+                written = partial(write, format_, document, report, draw=draw, url=self._public_url)
+                await self._write(report, format_, written, done)
         async with self._database.transaction(report.tenant_id) as tx:
             await self._succeed(tx, report)
 
@@ -146,16 +153,18 @@ class ReportMaking:
         return found
 
     async def _write(
-        self, report: Report, format_: ReportFormat, document: Document, done: int
+        self,
+        report: Report,
+        format_: ReportFormat,
+        written: Callable[[Path], tuple[str, str]],
+        done: int,
     ) -> None:
         """Writes one format to the disk, then into the database, a chunk at a time."""
         extension = EXTENSIONS[format_]
         file_id = f"{report.report_id}-{extension}"
         with tempfile.TemporaryDirectory(prefix="finops-report-") as folder:
             target = Path(folder, f"report.{extension}")
-            name, media_type = await asyncio.to_thread(
-                write, format_, document, report, target, draw=draw, url=self._public_url
-            )
+            name, media_type = await asyncio.to_thread(written, target)
             async with self._database.transaction(report.tenant_id) as tx:
                 if not await self._note(
                     tx, report, message=f"{extension.upper()} is written", done_units=done

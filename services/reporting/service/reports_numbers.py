@@ -19,6 +19,7 @@ MINUS: Final = "\N{MINUS SIGN}"
 DIGITS_MAX: Final = 80  # Babel rounds in the current context
 # Significant digits of a price of a unit, which may be far below a cent.
 PRICE_DIGITS: Final = 5
+PERCENT_DIGITS: Final = 3  # of the share itself
 _PERCENT: Final = {Form.RATIO: "#,##0.0 %", Form.CHANGE: "+#,##0.0 %;-#,##0.0 %"}
 
 
@@ -53,6 +54,13 @@ class Writing:
         with localcontext(prec=DIGITS_MAX, rounding=ROUND_HALF_EVEN):
             return self._plain(number).replace("-", MINUS)
 
+    def tone(self, number: Number) -> str:
+        """Returns `up` or `down` for a change that is seen to be one, else ""."""
+        if number.form not in (Form.CHANGE, Form.MONEY_CHANGE):
+            return ""
+        first = self.plain(number)[0]
+        return {"+": "up", MINUS: "down"}.get(first, "")
+
     def _text(self, number: Number) -> str:
         plain = self._plain(number)
         return f"{plain}\N{NO-BREAK SPACE}{number.unit}" if number.unit else plain
@@ -61,7 +69,10 @@ class Writing:
         value = number.value
         match number.form:
             case Form.RATIO | Form.CHANGE:
-                pattern = _PERCENT[number.form]
+                # What rounds to nothing has no direction.
+                is_flat = not round(value, PERCENT_DIGITS)
+                pattern = _PERCENT[Form.RATIO if is_flat else number.form]
+                value = abs(value) if is_flat else value
                 text: str = format_percent(value, format=pattern, locale=self._locale)
                 return text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
             case Form.COUNT:

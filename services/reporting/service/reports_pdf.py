@@ -15,7 +15,6 @@ from services.reporting.domain.report.document import (
     Cell,
     ChartPlace,
     Document,
-    Form,
     Number,
     Paragraph,
     Risk,
@@ -30,6 +29,8 @@ from services.reporting.service.reports_html import TEMPLATES
 from services.reporting.service.reports_numbers import Writing, locale_of
 from services.reporting.service.reports_tables import titles_of, unit_of
 
+LONG_TEXT: Final = 24  # characters; from here on a text is broken into lines
+SHORT_TEXT: Final = 10  # as a day, which stays in one line
 TEMPLATE: Final = TEMPLATES / "report.typ"
 Draw = Callable[[ChartPlace], bytes]
 
@@ -103,8 +104,7 @@ class _Plain:
             "paragraphs": [self._spans(each) for each in section.paragraphs],
             "tiles": [self._tile(each) for each in section.tiles],
             "charts": [
-                {"title": each.title, "alt": each.alt, "svg": self._draw(each).decode()}
-                for each in section.charts
+                {"alt": each.alt, "svg": self._draw(each).decode()} for each in section.charts
             ],
             "tables": [self._table(each) for each in section.tables],
             "risks": [self._risk(each) for each in section.risks],
@@ -129,6 +129,7 @@ class _Plain:
             "title": table.title,
             "columns": titles_of(table),
             "text_columns": [0, *table.text_columns],
+            "widths": [_width(table, place) for place in range(len(table.columns))],
             "rows": [cells(row) for row in table.rows],
             "total": cells(table.total) if table.total is not None else [],
             "note": table.note,
@@ -149,9 +150,17 @@ class _Plain:
     def _cell(self, cell: Cell, *, is_plain: bool = False) -> dict[str, str]:
         if not isinstance(cell, Number):
             return {"text": cell or "", "url": "", "tone": ""}
-        tone = ""
-        if cell.form in (Form.CHANGE, Form.MONEY_CHANGE) and cell.value:
-            tone = "up" if cell.value > 0 else "down"
         url = f"{self._base_url}{cell.query}"
         text = self._writing.plain(cell) if is_plain else self._writing.text(cell)
-        return {"text": text, "url": url, "tone": tone}
+        return {"text": text, "url": url, "tone": self._writing.tone(cell)}
+
+
+def _width(table: Table, place: int) -> int:
+    """Returns a column's share of what is left; 0 for as much as it needs."""
+    texts = [cell for row in table.rows if isinstance(cell := row[place], str)]
+    longest = max(map(len, texts), default=0)
+    if place == 0:
+        return 3
+    if longest > LONG_TEXT:
+        return 5
+    return 2 if place in table.text_columns and longest > SHORT_TEXT else 0

@@ -18,7 +18,7 @@ from services.reporting.domain.report.outlook import (
     scenario_table,
 )
 from services.reporting.domain.report.risks import RiskFigures, risks_of
-from services.reporting.domain.report.savings import savings_table, savings_text
+from services.reporting.domain.report.savings import savings_charts, savings_table, savings_text
 from services.reporting.domain.report.span_of_time import month_edges
 from services.reporting.domain.report.variance import Amounts, Effects, decompose
 from services.reporting.service.reports_sources import Sources
@@ -53,9 +53,16 @@ async def savings(sources: Sources) -> Section:
     if found is None:
         text = words.say("No optimizer is connected, so nothing is said about savings.")
         return Section("savings", title, (text,))
-    table = savings_table(sources.frame, found.items)
-    tables = (table,) if found.items else ()
-    return Section("savings", title, (savings_text(sources.frame, found),), tables=tables)
+    text = savings_text(sources.frame, found)
+    if not found.items:
+        return Section("savings", title, (text,))
+    return Section(
+        "savings",
+        title,
+        (text,),
+        charts=savings_charts(sources.frame, found.items),
+        tables=(savings_table(sources.frame, found.items),),
+    )
 
 
 async def outlook(sources: Sources) -> Section:

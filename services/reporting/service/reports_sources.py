@@ -17,12 +17,15 @@ from services.reporting.domain.forecast.wish import ForecastWish
 from services.reporting.domain.recommendations import OpenSavings
 from services.reporting.domain.report.frame import Frame
 from services.reporting.domain.report.outlook import forecast_link
+from services.reporting.domain.usage_analysis import UsageAnalysis
 from services.reporting.errors import NoHistory
 from services.reporting.service.forecasting import Forecasts
+from services.reporting.service.judging import Judgements
 from services.reporting.service.peers import BudgetReader, OptimizerReader, UsageReader
 from services.reporting.store import anomalies as anomaly_rows
 
-LEVEL: Final = Decimal("0.8")
+# What texts and tables tell, and what charts show besides.
+LEVELS: Final = (Decimal("0.8"), Decimal("0.95"))
 ANOMALY_DAYS: Final = 180
 ANOMALIES_MAX: Final = 500
 
@@ -36,6 +39,7 @@ class ReportPeers:
     budgets: BudgetReader | None
     optimizer: OptimizerReader | None
     forecasts: Forecasts
+    judgements: Judgements
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class Sources:
     _budgets: tuple[BudgetState, ...] | None = None
     _savings: OpenSavings | None = None
     _anomalies: list[Anomaly] | None = None
+    _analysis: UsageAnalysis | None = None
 
     async def costs(self, question: CostQuestion) -> CostAnswer:
         """Returns the answer to a cost question."""
@@ -92,7 +97,7 @@ class Sources:
                 filter=frame.filter,
                 group_by=(group_by,) if group_by else (),
                 currency_code=frame.currency_code,
-                levels=(LEVEL,),
+                levels=LEVELS,
                 history_end=self.history_end,
             )
             try:
@@ -100,6 +105,18 @@ class Sources:
             except NoHistory:
                 self._forecasts[key] = None
         return self._forecasts[key]
+
+    async def analysis(self) -> UsageAnalysis:
+        """Returns pattern, efficiency and cost of errors of the report's period."""
+        if self._analysis is None:
+            frame = self.frame
+            self._analysis = await self.peers.usage.analysis(
+                frame.tenant_id,
+                frame.period,
+                filter_=frame.filter,
+                currency_code=frame.currency_code,
+            )
+        return self._analysis
 
     async def trailing(self, days: int) -> Decimal:
         """Returns the cost of so many days up to today."""

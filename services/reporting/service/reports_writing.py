@@ -12,9 +12,10 @@ from babel.dates import format_date, format_datetime
 
 from services.kernel.period import Period, zone
 from services.reporting.domain.report.document import ChartPlace, Document, Section
-from services.reporting.domain.report.report import Report, ReportFormat
+from services.reporting.domain.report.report import Report, ReportFormat, ReportKind
 from services.reporting.domain.report.span_of_time import before, is_whole_days
 from services.reporting.domain.report.wording import Wording
+from services.reporting.service.reports_forecast import SHOWN_DAYS
 from services.reporting.service.reports_html import html_page
 from services.reporting.service.reports_numbers import locale_of
 from services.reporting.service.reports_pdf import pdf_document
@@ -49,13 +50,24 @@ def document_of(report: Report, currency_code: str, sections: Sequence[Section])
         facts.append((words.word("Only"), report.wish.filter))
     return Document(
         title=report.title,
-        subtitle=days_of(report.period, report.time_zone, locale),
+        subtitle=subtitle_of(report),
         facts=tuple(facts),
         sections=tuple(sections),
         language=words.language,
         locale=report.wish.locale or "en",
         theme=report.wish.theme or "light",
     )
+
+
+def subtitle_of(report: Report) -> str:
+    """Returns the days that a report is about, in words of its language."""
+    locale = locale_of(report.wish.locale)
+    if report.wish.kind is not ReportKind.FORECAST:
+        return days_of(report.period, report.time_zone, locale)
+    start = report.created_at.astimezone(zone(report.time_zone))
+    first = format_date(start.date(), "long", locale=locale)
+    words = Wording(str(locale.language))
+    return words.word("{days} days from {first} on", days=str(SHOWN_DAYS), first=first)
 
 
 def days_of(period: Period, time_zone: str, locale: Locale) -> str:

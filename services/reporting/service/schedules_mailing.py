@@ -16,7 +16,7 @@ from services.reporting.domain.report.report import JobState, Report
 from services.reporting.domain.report.schedule import ReportSchedule
 from services.reporting.domain.report.wording import Wording
 from services.reporting.service.reports_numbers import Writing, locale_of
-from services.reporting.service.reports_writing import days_of
+from services.reporting.service.reports_writing import subtitle_of
 from services.reporting.store import files as file_rows
 from services.reporting.store import reports as report_rows
 from services.reporting.store import schedules as rows
@@ -154,7 +154,7 @@ def _lines(
     report: Report, sections: Sequence[Section], words: Wording, *, has_files: bool
 ) -> list[str]:
     locale = locale_of(report.wish.locale)
-    lines = [report.title, days_of(report.period, report.time_zone, locale), ""]
+    lines = [report.title, subtitle_of(report), ""]
     if report.state is not JobState.SUCCEEDED:
         return [*lines, words.word("The report could not be made: {why}", why=report.error)]
     writing = Writing(locale)

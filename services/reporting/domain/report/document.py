@@ -71,13 +71,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class ChartPlace:
-    """A declared chart and its data, drawn when the document is written. alt: what it shows."""
+    """A declared chart and its rows, drawn when the document is written. alt: what it shows."""
 
     chart: str
     title: str
     alt: str
     rows: tuple[dict[str, Any], ...]
-    parameters: dict[str, str]
+    # In pixels; 0 is as the chart likes.
+    height: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from services.reporting.domain.recommendations import OpenRecommendation, OpenSa
 from services.reporting.domain.report.budgets import breach_probability, budget_link
 from services.reporting.domain.report.document import Risk
 from services.reporting.domain.report.frame import Frame, name_of, share
+from services.reporting.domain.report.outlook import interval
 from services.reporting.domain.report.variance import Effects
 
 PROBABILITY_MIN: Final = Decimal("0.05")  # less is not worth a line
@@ -81,7 +82,7 @@ def _budget_risks(frame: Frame, figures: RiskFigures) -> list[Risk]:
         impact = beyond if beyond > 0 else max(upper - state.limit, Decimal(0))
         found.append(
             Risk(
-                title=words.word("Budget {name} is passed", name=state.display_name),
+                title=words.word("Budget “{name}” is passed", name=state.display_name),
                 probability=probability,
                 impact=impact,
                 currency_code=state.currency_code,
@@ -108,7 +109,7 @@ def _growth_risk(frame: Frame, figures: RiskFigures) -> list[Risk]:
     probability = share(Decimal(above), Decimal(len(sums)))
     if probability < PROBABILITY_MIN:
         return []
-    _, expected, upper = answer.total.total
+    _, expected, upper = interval(answer.total)
     more = expected - figures.trailing
     return [
         Risk(

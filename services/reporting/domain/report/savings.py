@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from services.reporting.domain.chart.rows import SavingChoice, to_json
 from services.reporting.domain.figures import link
 from services.reporting.domain.recommendations import OpenRecommendation, OpenSavings
-from services.reporting.domain.report.document import Form, Number, Paragraph, Table
+from services.reporting.domain.report.document import ChartPlace, Form, Number, Paragraph, Table
 from services.reporting.domain.report.frame import Frame
 
 SHOWN_MAX: Final = 10
 LIST: Final = "recommendations"
+PRIORITIES: Final = "recommendation-priorities"
+EFFORTS: Final = ("low", "medium", "high")
+CHOICES_MIN: Final = 2
 
 
 def recommendation_link(one: OpenRecommendation) -> str:
@@ -36,6 +40,20 @@ def savings_text(frame: Frame, savings: OpenSavings) -> Paragraph:
         count=str(len(savings.items)),
         amount=joint_number(frame, savings),
     )
+
+
+def savings_charts(frame: Frame, items: Sequence[OpenRecommendation]) -> tuple[ChartPlace, ...]:
+    """Returns what to do first, by effort and saving; nothing where there is no choice."""
+    choices = [
+        SavingChoice(one.title, one.effort, one.monthly_saving)
+        for one in items[:SHOWN_MAX]
+        if one.effort in EFFORTS and one.currency_code == frame.currency_code
+    ]
+    if len(choices) < CHOICES_MIN:
+        return ()
+    title = frame.words.word("What to do first: saving a month by effort")
+    rows = tuple(to_json(choice) for choice in choices)
+    return (ChartPlace(PRIORITIES, title, title, rows),)
 
 
 def savings_table(frame: Frame, items: Sequence[OpenRecommendation]) -> Table:

@@ -28,6 +28,21 @@ def last_full(kind: str, now: datetime, tz: ZoneInfo) -> Period:
     return Period(_month_start(last - months, tz), _month_start(last, tz))
 
 
+def previous_period(period: Period, tz: ZoneInfo) -> Period:
+    """Returns the period of the same length before, as cost questions compare with.
+
+    Whole months go back as many months and whole days as many days, however long they are.
+    """
+    start, end = period.start.astimezone(tz), period.end.astimezone(tz)
+    if not is_whole_days(period, tz):
+        return period.previous()
+    if start.day == 1 and end.day == 1:
+        months = (end.year - start.year) * 12 + end.month - start.month
+        return Period(_month_start(start.year * 12 + start.month - 1 - months, tz), period.start)
+    days = (end.date() - start.date()).days
+    return Period(day_start(start.date() - timedelta(days=days), tz), period.start)
+
+
 def month_edges(now: datetime, count: int, tz: ZoneInfo) -> list[datetime]:
     """Returns the first instants of the last whole months, and the last one's end: count + 1."""
     today = now.astimezone(tz).date()

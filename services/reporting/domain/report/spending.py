@@ -41,6 +41,17 @@ def dimension_name(frame: Frame, group_by: Sequence[str]) -> str:
     )
 
 
+def by(frame: Frame, group_by: Sequence[str]) -> str:
+    """Returns the title of a table of groups."""
+    dimension = dimension_name(frame, group_by)
+    return frame.words.word("Cost by {dimension}", dimension=_in_title(frame, dimension))
+
+
+def _in_title(frame: Frame, dimension: str) -> str:
+    """Returns a dimension as it stands within a title: nouns keep their capitals in German."""
+    return dimension if frame.words.language == "de" else dimension.lower()
+
+
 def total_text(frame: Frame, answer: CostAnswer) -> Paragraph:
     """Says what everything cost, and against the period before."""
     question = frame.question(has_previous=True)

@@ -27,6 +27,7 @@ from services.reporting.api.exports import ExportServicer
 from services.reporting.api.forecasts import ForecastServicer
 from services.reporting.api.reports import ReportMethods
 from services.reporting.api.schedules import ReportScheduleServicer
+from services.reporting.convert.chart_peers import chart_peers
 from services.reporting.convert.cost_feed import StubCostFeed
 from services.reporting.convert.dashboard_feeds import dashboard_sources
 from services.reporting.convert.dashboard_peers import StubCostGlance, dashboard_peers
@@ -39,6 +40,7 @@ from services.reporting.domain.exports import Dataset
 from services.reporting.domain.links import Links
 from services.reporting.service.anomalies import Anomalies
 from services.reporting.service.chart_drawing import Drawing
+from services.reporting.service.charting import Charting
 from services.reporting.service.charts import Charts
 from services.reporting.service.dashboard_costs import DashboardCosts
 from services.reporting.service.dashboard_parts import DashboardParts
@@ -94,6 +96,8 @@ class ReportingService:
     dashboards: Dashboards
     reporting: Reporting
     exporting: Exporting
+    charting: Charting
+    drawing: Drawing
 
 
 def build(
@@ -144,7 +148,12 @@ def build(
         forecasts=forecasts,
         judgements=judgements,
     )
-    reporting = build_reports(peers, budget, settings, tokens=tokens, clock=clock)
+    drawing = Drawing()
+    charts = Charts(drawing)
+    charting = Charting(
+        charts, chart_peers(reader, budget, optimizer), forecasts, tokens=tokens, clock=clock
+    )
+    reporting = build_reports(peers, charts, budget, settings=settings, tokens=tokens, clock=clock)
     audit = AuditServicer(log=AuditLog(database, tokens=tokens))
     return ReportingService(
         servicers=[
@@ -178,6 +187,8 @@ def build(
         dashboards=dashboards,
         reporting=reporting,
         exporting=exporting,
+        charting=charting,
+        drawing=drawing,
     )
 
 
@@ -212,9 +223,10 @@ def build_exports(
 
 def build_reports(
     peers: ReportPeers,
+    charts: Charts,
     budget: grpc.aio.Channel | None,
-    settings: ReportingSettings,
     *,
+    settings: ReportingSettings,
     tokens: PageTokens,
     clock: Clock,
 ) -> Reporting:
@@ -226,7 +238,7 @@ def build_reports(
     mailing = ReportMailing(database, notifier, public_url=settings.public_url)
     making = ReportMaking(
         peers,
-        Charts(Drawing()),
+        charts,
         ended=mailing.queue,
         public_url=settings.public_url,
         clock=clock,
@@ -280,6 +292,7 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
         api_keys=RemoteApiKeyDirectory(usage),
         workers=built.workers,
         closing=[
+            built.drawing.close,
             cache.close,
             usage.close,
             *(peer.close for peer in (budget, optimizer, billing) if peer is not None),

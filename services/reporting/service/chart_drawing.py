@@ -63,14 +63,18 @@ class Drawing:
         try:
             return self._submit(spec, form).result(DRAW_SECONDS)
         except BrokenProcessPool:
-            self.close()
+            self.end()
             return self._submit(spec, form).result(DRAW_SECONDS)
 
     async def render(self, spec: dict[str, Any], form: str) -> bytes:
         """Returns a picture; meanwhile others are served."""
         return await asyncio.to_thread(self.draw, spec, form)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Ends the process when the service ends."""
+        await asyncio.to_thread(self.end)
+
+    def end(self) -> None:
         """Ends the process; the next picture begins another."""
         with self._lock:
             process, self._process = self._process, None

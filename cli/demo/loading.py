@@ -23,6 +23,7 @@ from finops_sdk import ApiError, AsyncClient, deliver
 
 from cli.demo import billing, company
 from cli.demo.budgets import missing_budgets
+from cli.demo.savings import find_savings
 from cli.demo.workload import events
 from cli.errors import CommandError
 
@@ -32,7 +33,9 @@ Advance = Callable[[int], None]
 
 
 async def load_demo(client: AsyncClient, today: date, advance: Advance) -> int:
-    """Loads people, prices, a year of events up to `today`, budgets; returns the events stored.
+    """Loads people, prices, a year of events up to `today` and all that stands on them.
+
+    Returns the events stored.
 
     Loading again changes nothing, on a later day too: the year ends when the demo was first loaded.
     advance: takes the events sent so far. The caller is a platform admin, because a tenant is
@@ -51,6 +54,7 @@ async def load_demo(client: AsyncClient, today: date, advance: Advance) -> int:
         request = CreateBudgetRequest(tenant_id=company.TENANT, budget=budget)
         await _once(client.budgets.CreateBudget(request))
     await _load_billing(client, today)
+    await find_savings(client)
     return stored
 
 

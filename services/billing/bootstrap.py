@@ -39,6 +39,7 @@ from services.billing.convert.cost_changes import cost_changes
 from services.billing.convert.notifications import BudgetNotifier
 from services.billing.convert.tenant_directory import UsageTenantDirectory
 from services.billing.convert.usage_events import UsageServiceEvents
+from services.billing.convert.usage_sums import UsageServiceSums
 from services.billing.domain.seeded_plans import seeded_plans
 from services.billing.service.accounts import Accounts
 from services.billing.service.advancing import Advancing
@@ -229,6 +230,7 @@ def make_invoicing(
             core.envelope,
             tokens=tokens,
             clock=clock,
+            usage=UsageServiceSums(peers.usage),
             allows_live_keys=settings.allow_live_keys,
         ),
     )

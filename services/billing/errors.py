@@ -366,10 +366,10 @@ class InvalidStatement(InvalidArgument):
     reason = "INVALID_STATEMENT"
 
 
-class ReconciliationScopeUnavailable(FailedPrecondition):
-    """Lines are traced to usage one by one: list a line's usage, or compare LIGHT or FULL."""
+class UsageStillArriving(Aborted):
+    """Usage of these hours came in while it was compared; compare it again later."""
 
-    reason = "RECONCILIATION_SCOPE_UNAVAILABLE"
+    reason = "USAGE_STILL_ARRIVING"
 
 
 class ChargeUnderWay(Aborted):

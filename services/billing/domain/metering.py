@@ -78,6 +78,17 @@ class UsageChange:
     recorded_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageGroup:
+    """Usage of one sort, as billing and the usage service both name it."""
+
+    resource_type: str
+    unit: str
+    service: str
+    provider: str
+    currency_code: str
+
+
 def total_of(parts: Iterable[Metered]) -> Metered:
     """Returns the exact sum."""
     parts = list(parts)

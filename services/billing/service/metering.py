@@ -47,4 +47,5 @@ async def apply_changes(tx: Transaction, items: Sequence[FeedItem[UsageChange]])
         tx, {key: each for key, each in sums.items() if key not in late}, is_late=False
     )
     newest = [item.fact.recorded_at for item in items if item.fact.recorded_at is not None]
-    await rows.set_as_of(tx, tenants, str(items[-1].position), max(newest, default=None))
+    positions = {item.tenant_id: str(item.position) for item in items}
+    await rows.set_as_of(tx, positions, max(newest, default=None))

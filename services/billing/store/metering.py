@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from services.billing.domain.metering import Dimension, Metered
+from services.billing.domain.metering import Dimension, Metered, UsageGroup
 from services.kernel.database import Transaction
 from services.kernel.period import Period
 
@@ -42,8 +42,10 @@ WHERE tenant_id = ANY($1::text[]) ORDER BY tenant_id FOR UPDATE
 """
 
 _AS_OF = """
-UPDATE billing.metering SET as_of_sequence = $2, as_of_at = GREATEST(as_of_at, $3)
-WHERE tenant_id = ANY($1::text[])
+UPDATE billing.metering AS known
+SET as_of_sequence = part.position, as_of_at = GREATEST(as_of_at, $3)
+FROM unnest($1::text[], $2::text[]) AS part(tenant_id, position)
+WHERE known.tenant_id = part.tenant_id
 """
 
 _VALUES = """
@@ -94,6 +96,20 @@ SELECT dimension_id, sum(quantity) AS quantity, sum(cost) AS cost, sum(events)::
 FROM billing.late_usage
 WHERE tenant_id = $1 AND invoice_id <> '' AND hour_at >= $2 AND hour_at < $3
 GROUP BY dimension_id
+"""
+
+_GROUPS = """
+SELECT resource_type, unit, service, provider, currency_code, sum(quantity) AS quantity,
+    sum(cost) AS cost, sum(events)::bigint AS events,
+    sum(unpriced_events)::bigint AS unpriced_events
+FROM (
+    SELECT tenant_id, dimension_id, quantity, cost, events, unpriced_events
+    FROM billing.metered_usage WHERE tenant_id = $1 AND hour_at >= $2 AND hour_at < $3
+    UNION ALL
+    SELECT tenant_id, dimension_id, quantity, cost, events, unpriced_events
+    FROM billing.late_usage WHERE tenant_id = $1 AND hour_at >= $2 AND hour_at < $3
+) AS usage JOIN billing.metered_dimension USING (tenant_id, dimension_id)
+GROUP BY resource_type, unit, service, provider, currency_code
 """
 
 _CLAIM = """
@@ -162,11 +178,34 @@ async def add_usage(tx: Transaction, changes: Mapping[HourKey, Metered], *, is_l
         await tx.driver.execute(_ADD_LATE if is_late else _ADD, *zip(*rows, strict=True))
 
 
-async def set_as_of(
-    tx: Transaction, tenant_ids: Sequence[str], sequence: str, at: datetime | None
-) -> None:
-    """Remembers up to which change of the feed tenants are metered."""
-    await tx.driver.execute(_AS_OF, list(tenant_ids), sequence, at)
+async def set_as_of(tx: Transaction, positions: Mapping[str, str], at: datetime | None) -> None:
+    """Remembers the last change of each tenant that is metered, by its place in the feed."""
+    await tx.driver.execute(_AS_OF, list(positions), list(positions.values()), at)
+
+
+async def as_of(tx: Transaction, tenant_id: str) -> str:
+    """Returns the place of the tenant's last change that is metered, "" before the first."""
+    found = await tx.driver.fetchval(
+        "SELECT as_of_sequence FROM billing.metering WHERE tenant_id = $1", tenant_id
+    )
+    return str(found or "")
+
+
+async def metered_groups(
+    tx: Transaction, tenant_id: str, hours: Period
+) -> dict[UsageGroup, Metered]:
+    """Returns all that was metered of the hours, in time or late, by what it was."""
+    rows = await tx.driver.fetch(_GROUPS, tenant_id, hours.start, hours.end)
+    return {
+        UsageGroup(
+            resource_type=row["resource_type"],
+            unit=row["unit"],
+            service=row["service"],
+            provider=row["provider"],
+            currency_code=row["currency_code"],
+        ): _metered(row)
+        for row in rows
+    }
 
 
 async def usage_of(

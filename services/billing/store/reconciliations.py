@@ -120,12 +120,12 @@ async def find(tx: Transaction, tenant_id: str, reconciliation_id: str) -> Recon
     return None if row is None else _of(dict(row))
 
 
-async def last_end(tx: Transaction, tenant_id: str) -> datetime | None:
-    """Returns up to when was compared last, None when never."""
+async def last_end(tx: Transaction, tenant_id: str, scope: Scope) -> datetime | None:
+    """Returns up to when was compared last in a scope, None when never."""
     found: datetime | None = await tx.driver.fetchval(
         "SELECT max(end_at) FROM billing.reconciliation WHERE tenant_id = $1"
-        " AND state = 'succeeded'",
-        tenant_id,
+        " AND state = 'succeeded' AND scope = $2",
+        *(tenant_id, scope.value),
     )
     return found
 

@@ -15,15 +15,12 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.provider.providers import Providers
-from services.billing.service.provider.work import ProviderWork
 from services.kernel import job_worker
-from services.kernel.clock import SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.job_worker import JobWorker
-from services.kernel.pagination import PageTokens
+from tests.billing.provider.seeding import work_of
 
 # A killed worker's jobs are looked for more often than in production, so that kills cost no time.
 job_worker.POLL = timedelta(seconds=0.5)
@@ -42,16 +39,7 @@ async def main() -> None:
         requests_per_second=1e6,
         open_seconds=0.3,
     )
-    journal = Journal(BillingFeed(database))
-    work = ProviderWork.of(
-        database,
-        providers,
-        journal,
-        envelope,
-        tokens=PageTokens(b"tokens"),
-        clock=SystemClock(),
-        has_safeguards=told["has_safeguards"],
-    )
+    work = work_of(database, providers, envelope, has_safeguards=told["has_safeguards"])
     jobs = JobWorker(database, service="billing", heartbeat_timeout=timedelta(seconds=0.5))
     work.register(jobs)
     await jobs.run()

@@ -11,6 +11,7 @@ from services.billing.domain.account import BillingAccount
 from services.billing.domain.draft import number_of
 from services.billing.domain.invoice_record import Invoice, InvoiceLine, InvoiceTax
 from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
+from services.billing.service.comparing_usage import UsageAnswer, UsageSums
 from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.provider.providers import API_KEY, Providers
 from services.billing.service.provider.stripe_provider import API_VERSION
@@ -137,13 +138,31 @@ def _lines(amounts: list[Decimal], taxes: list[Decimal]) -> list[InvoiceLine]:
     ]
 
 
-def work_of(database: Database, providers: Providers) -> ProviderWork:
+class NoUsage:
+    """A usage service that has seen none."""
+
+    async def of_hours(self, tenant_id: str, hours: Period) -> UsageAnswer:
+        assert tenant_id
+        assert hours
+        return UsageAnswer({}, "")
+
+
+def work_of(
+    database: Database,
+    providers: Providers,
+    envelope: Envelope | None = None,
+    *,
+    usage: UsageSums | None = None,
+    has_safeguards: bool = True,
+) -> ProviderWork:
     """Returns all the work with a provider, on the real clock."""
     return ProviderWork.of(
         database,
         providers,
         Journal(BillingFeed(database)),
-        Envelope([]),
+        envelope or Envelope([]),
         tokens=PageTokens(b"tokens"),
         clock=SystemClock(),
+        usage=usage or NoUsage(),
+        has_safeguards=has_safeguards,
     )

@@ -157,9 +157,7 @@ async def stage(
         open_seconds=0.1,
     )
     journal, tokens, clock = Journal(BillingFeed(billing_database)), PageTokens(b"x"), SystemClock()
-    work = ProviderWork.of(
-        billing_database, providers, journal, envelope, tokens=tokens, clock=clock
-    )
+    work = work_of(billing_database, providers, envelope)
     notes = CreditNotes(
         billing_database,
         InvoiceMoves(journal),
@@ -197,12 +195,13 @@ async def test_while_a_charge_is_under_way_nothing_changes_what_is_due(stage: St
     with pytest.raises(StepWaits):
         await stage.work.collecting.charge(stage.tenant, begun)
 
-    with pytest.raises(ChargeUnderWay):
+    with pytest.raises(ChargeUnderWay) as refusal:
         await stage.credit("5.00")
     with pytest.raises(ChargeUnderWay):
         await stage.transfer(Decimal(1))
     await stage.work.collecting.charge(stage.tenant, begun)
 
+    assert refusal.value.reason == "CHARGE_UNDER_WAY"
     assert await stage.charges() == [stage.seeded.total]
     assert (await stage.invoice()).state is InvoiceState.PAID
 

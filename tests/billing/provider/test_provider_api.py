@@ -44,13 +44,9 @@ from finops.billing.v1.subscription_messages_pb2 import (
 from finops.common.v1.money_pb2 import Money
 from google.api.httpbody_pb2 import HttpBody
 
-from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.provider.providers import Providers
-from services.billing.service.provider.work import ProviderWork
-from services.kernel.clock import SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
-from services.kernel.pagination import PageTokens
 from tests.billing.conftest import Billing
 from tests.billing.provider.seeding import Seeded, add_account, add_locked_invoice, work_of
 from tests.billing.provider.test_webhooks import seller
@@ -149,14 +145,7 @@ async def test_a_provider_that_does_not_answer_is_unavailable(
     await add_account(billing_database, billing.tenant)
     await put(billing, kind=models.PROVIDER_KIND_STRIPE, api_key=KEY)
     providers = Providers(billing_database, envelope, base_url="http://127.0.0.1:9")
-    work = ProviderWork.of(
-        billing_database,
-        providers,
-        Journal(BillingFeed(billing_database)),
-        envelope,
-        tokens=PageTokens(b"tokens"),
-        clock=SystemClock(),
-    )
+    work = work_of(billing_database, providers, envelope)
 
     with pytest.raises(Exception, match="does not answer") as caught:
         await work.methods.create_portal_session(billing.tenant, "", "https://example.com")
@@ -335,9 +324,6 @@ async def test_a_reconciliation_is_queued_shown_and_its_differences_closed_once(
     stub, runs = BillingServiceStub(seller(billing)), RunServiceStub(seller(billing))
 
     made = (await stub.Reconcile(ReconcileRequest(repair=True))).reconciliation
-    usage = await refused(
-        stub.Reconcile(ReconcileRequest(scope=run_models.RECONCILIATION_SCOPE_USAGE))
-    )
     found = await runs.GetReconciliation(
         GetReconciliationRequest(reconciliation_id=made.reconciliation_id)
     )
@@ -349,7 +335,6 @@ async def test_a_reconciliation_is_queued_shown_and_its_differences_closed_once(
     assert found.reconciliation.state == run_models.RECONCILIATION_STATE_PENDING
     assert [each.reconciliation_id for each in listed.reconciliations] == [made.reconciliation_id]
     assert missing.reason == "RECONCILIATION_NOT_FOUND"
-    assert usage.reason == "RECONCILIATION_SCOPE_UNAVAILABLE"
 
     async with billing_database.transaction(billing.tenant) as tx:
         await tx.driver.execute(

@@ -16,17 +16,21 @@ from services.billing.domain.reconciliation import (
     Reconciliation,
     Scope,
 )
-from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.provider.providers import Providers
 from services.billing.service.provider.reconciling import Wanted
 from services.billing.service.provider.work import ProviderWork
 from services.billing.store import reconciliations as rows
-from services.kernel.clock import SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.jobs import Job
 from services.kernel.pagination import PageRequest, PageTokens
-from tests.billing.provider.seeding import Seeded, add_account, add_locked_invoice, use_stripe
+from tests.billing.provider.seeding import (
+    Seeded,
+    add_account,
+    add_locked_invoice,
+    use_stripe,
+    work_of,
+)
 from tests.support.stripe.edge import StripeEdge
 
 TOKENS = PageTokens(b"tokens")
@@ -81,14 +85,7 @@ async def stage(
     account_id = await add_account(billing_database, tenant)
     await use_stripe(billing_database, envelope, tenant)
     providers = Providers(billing_database, envelope, base_url=edge.url, requests_per_second=1e6)
-    work = ProviderWork.of(
-        billing_database,
-        providers,
-        Journal(BillingFeed(billing_database)),
-        envelope,
-        tokens=TOKENS,
-        clock=SystemClock(),
-    )
+    work = work_of(billing_database, providers, envelope)
     seeded = [
         await add_locked_invoice(billing_database, tenant, account_id, seed=number)
         for number in range(2)

@@ -27,18 +27,16 @@ from finops.billing.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from google.api.httpbody_pb2 import HttpBody
 
 from services.billing.domain.webhook import EventState, retry_at
-from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.provider import inbox
 from services.billing.service.provider.providers import Providers
 from services.billing.service.provider.stripe_provider import event_of
-from services.billing.service.provider.work import ProviderWork
 from services.billing.store import webhook_events
 from services.kernel.clock import SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.pagination import PageRequest, PageTokens
 from tests.billing.conftest import NOW, Billing
-from tests.billing.provider.seeding import add_account, add_locked_invoice, use_stripe
+from tests.billing.provider.seeding import add_account, add_locked_invoice, use_stripe, work_of
 from tests.support.server import refused
 from tests.support.stripe.edge import StripeEdge
 
@@ -258,14 +256,7 @@ async def test_shuffled_doubled_and_dropped_events_end_in_the_right_state(
     account_id = await add_account(billing_database, tenant)
     await use_stripe(billing_database, envelope, tenant)
     providers = Providers(billing_database, envelope, base_url=edge.url, requests_per_second=1e6)
-    work = ProviderWork.of(
-        billing_database,
-        providers,
-        Journal(BillingFeed(billing_database)),
-        envelope,
-        tokens=PageTokens(b"tokens"),
-        clock=SystemClock(),
-    )
+    work = work_of(billing_database, providers, envelope)
     for number in range(5):
         seeded = await add_locked_invoice(billing_database, tenant, account_id, seed=number)
         await work.pushing.push(tenant, seeded.invoice_id)
@@ -305,14 +296,7 @@ async def test_an_event_whose_endpoint_has_an_unreadable_key_waits_and_stops_no_
     billing_database: Database, envelope: Envelope, tenant: str
 ) -> None:
     await use_stripe(billing_database, envelope, tenant)
-    work = ProviderWork.of(
-        billing_database,
-        Providers(billing_database, envelope),
-        Journal(BillingFeed(billing_database)),
-        envelope,
-        tokens=PageTokens(b"tokens"),
-        clock=SystemClock(),
-    )
+    work = work_of(billing_database, Providers(billing_database, envelope), envelope)
     remote = event_of(json.loads(event_body()))
     async with billing_database.transaction(tenant) as tx:
         await inbox.add(tx, tenant, remote, None, now=SystemClock().now())

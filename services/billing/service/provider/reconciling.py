@@ -33,8 +33,8 @@ from services.billing.errors import (
     ReconciliationDiffClosed,
     ReconciliationDiffNotFound,
     ReconciliationNotFound,
-    ReconciliationScopeUnavailable,
 )
+from services.billing.service.comparing_usage import UsageComparison
 from services.billing.service.provider import inbox
 from services.billing.service.provider.following import Following
 from services.billing.service.provider.port import ProviderFault
@@ -46,6 +46,7 @@ from services.kernel import audit
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.database import Database
+from services.kernel.errors import Error
 from services.kernel.ids import new_id
 from services.kernel.jobs import Job, enqueue
 from services.kernel.pagination import Page, PageRequest, PageTokens
@@ -81,21 +82,21 @@ class Reconciling:
         database: Database,
         providers: Providers,
         following: Following,
+        usage: UsageComparison,
         *,
         tokens: PageTokens,
         clock: Clock,
     ) -> None:
-        """Takes what learns from fetched objects."""
+        """following: learns from fetched objects. usage: compares what was billed of it."""
         self._database = database
         self._providers = providers
         self._following = following
+        self._usage = usage
         self._tokens = tokens
         self._clock = clock
 
     async def reconcile(self, tenant_id: str, wanted: Wanted) -> Reconciliation:
-        """Queues a comparison. Raises ReconciliationScopeUnavailable, InvalidPeriod."""
-        if wanted.scope is Scope.USAGE:
-            raise ReconciliationScopeUnavailable
+        """Queues a comparison. Raises InvalidPeriod."""
         async with self._database.transaction(tenant_id) as tx:
             found = await self._begin(tx, tenant_id, wanted, Cause.REQUEST)
             await audit.append(
@@ -110,7 +111,7 @@ class Reconciling:
         self, tx: Transaction, tenant_id: str, wanted: Wanted, cause: Cause
     ) -> Reconciliation:
         now = self._clock.now()
-        last = await rows.last_end(tx, tenant_id)
+        last = await rows.last_end(tx, tenant_id, wanted.scope)
         begin = wanted.start or (now - FIRST_WINDOW if last is None else last - OVERLAP)
         found = Reconciliation(
             reconciliation_id=new_id(),
@@ -148,7 +149,7 @@ class Reconciling:
             return
         try:
             done = await self._compare(tenant_id, found)
-        except ProviderFault as fault:
+        except (ProviderFault, Error) as fault:
             failed = replace(
                 found,
                 state=ReconciliationState.FAILED,
@@ -164,16 +165,13 @@ class Reconciling:
 
     async def _compare(self, tenant_id: str, found: Reconciliation) -> Reconciliation:
         opened = await self._providers.of(tenant_id)
-        is_full = found.scope is Scope.FULL
         compared, diffs, repaired = 0, 0, 0
-        if opened.settings.kind is ProviderKind.STRIPE:
-            await self._missed_events(opened, found.window)
-            async for diff in self._differences(tenant_id, opened, found.window, is_full=is_full):
-                if diff is None:
-                    compared += 1
-                    continue
-                diffs += 1
-                repaired += await self._note(tenant_id, opened, found, diff)
+        async for diff in self._found(tenant_id, opened, found):
+            if diff is None:
+                compared += 1
+                continue
+            diffs += 1
+            repaired += await self._note(tenant_id, opened, found, diff)
         return replace(
             found,
             state=ReconciliationState.SUCCEEDED,
@@ -184,6 +182,19 @@ class Reconciling:
             error="",
             ended_at=self._clock.now(),
         )
+
+    async def _found(
+        self, tenant_id: str, opened: Opened, found: Reconciliation
+    ) -> AsyncIterator[Diff | None]:
+        """Yields each difference of the scope, and None after each object."""
+        if found.scope is Scope.USAGE:
+            async for diff in self._usage.differences(tenant_id, found.window):
+                yield diff
+        elif opened.settings.kind is ProviderKind.STRIPE:
+            await self._missed_events(opened, found.window)
+            is_full = found.scope is Scope.FULL
+            async for diff in self._differences(tenant_id, opened, found.window, is_full=is_full):
+                yield diff
 
     async def _missed_events(self, opened: Opened, window: Period) -> None:
         """Takes in what the provider says has happened, and no webhook told."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.billing.service.comparing_usage import UsageComparison, UsageSums
 from services.billing.service.credits import Credits
 from services.billing.service.journal import Journal
 from services.billing.service.moving import InvoiceMoves
@@ -66,10 +67,14 @@ class ProviderWork:
         *,
         tokens: PageTokens,
         clock: Clock,
+        usage: UsageSums,
         allows_live_keys: bool = False,
         has_safeguards: bool = True,
     ) -> ProviderWork:
-        """has_safeguards: False leaves read-back and fence out, for the test that shows why."""
+        """usage: what invoices are compared with.
+
+        has_safeguards: False leaves read-back and fence out, for the test that shows why.
+        """
         moves = InvoiceMoves(journal)
         steps = Steps(database, clock=clock, reads_back=has_safeguards)
         pushing = Pushing(database, providers, steps, moves, clock=clock, has_fence=has_safeguards)
@@ -97,7 +102,14 @@ class ProviderWork:
                 database, providers, pushing, collecting, tokens=tokens, clock=clock
             ),
             payments=Payments(database, moves, journal, tokens=tokens, clock=clock),
-            reconciling=Reconciling(database, providers, following, tokens=tokens, clock=clock),
+            reconciling=Reconciling(
+                database,
+                providers,
+                following,
+                UsageComparison(database, usage),
+                tokens=tokens,
+                clock=clock,
+            ),
         )
 
     def register(self, jobs: JobWorker) -> None:

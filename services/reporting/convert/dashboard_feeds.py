@@ -8,7 +8,11 @@ from typing import Any
 
 import grpc
 from finops.budget.v1 import alert_service_pb2, alert_service_pb2_grpc
-from finops.optimizer.v1 import optimizer_messages_pb2, optimizer_service_pb2_grpc
+from finops.optimizer.v1 import (
+    optimizer_messages_pb2,
+    optimizer_service_pb2,  # noqa: F401 - holds the contract; the stubs load its messages alone
+    optimizer_service_pb2_grpc,
+)
 
 from services.kernel.feed import FeedItem, FeedPage, FeedPosition, FeedPositionExpired
 from services.kernel.feed_consumer import Source

@@ -12,8 +12,17 @@ from finops.budget.v1 import (
     alert_service_pb2_grpc,
     budget_model_pb2,
 )
-from finops.optimizer.v1 import optimizer_messages_pb2, optimizer_service_pb2_grpc
-from finops.usage.v1 import analytics_model_pb2, cost_model_pb2, usage_service_pb2_grpc
+from finops.optimizer.v1 import (
+    optimizer_messages_pb2,
+    optimizer_service_pb2,  # noqa: F401 - holds the contract; the stubs load its messages alone
+    optimizer_service_pb2_grpc,
+)
+from finops.usage.v1 import (
+    analytics_model_pb2,
+    cost_model_pb2,
+    usage_service_pb2,  # noqa: F401 - as above
+    usage_service_pb2_grpc,
+)
 
 from services.kernel.money import parse_decimal
 from services.kernel.period import Period

@@ -42,6 +42,26 @@ from finops.optimizer.v1 import optimizer_service_pb2  # noqa: F401 - loads what
 from finops.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from finops.optimizer.v1.resource_service_pb2_grpc import ResourceServiceStub
 from finops.optimizer.v1.run_service_pb2_grpc import OptimizationRunServiceStub
+from finops.reporting.v1 import (  # noqa: F401 - loads what the stubs name
+    anomaly_service_pb2,
+    compliance_service_pb2,
+    reporting_service_pb2,
+    schedule_service_pb2,
+)
+from finops.reporting.v1.anomaly_service_pb2_grpc import AnomalySettingsServiceStub
+from finops.reporting.v1.compliance_service_pb2_grpc import (
+    ComplianceServiceStub,
+    RetentionServiceStub,
+)
+from finops.reporting.v1.reporting_service_pb2_grpc import (
+    AnomalyServiceStub,
+    ForecastServiceStub,
+    ReportingServiceStub,
+)
+from finops.reporting.v1.schedule_service_pb2_grpc import (
+    ExportServiceStub,
+    ReportScheduleServiceStub,
+)
 from finops.usage.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from finops.usage.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from finops.usage.v1.directory_service_pb2_grpc import DirectoryServiceStub
@@ -129,6 +149,14 @@ class AsyncClient:
         self.optimizer = OptimizerServiceStub(opened)
         self.resources = ResourceServiceStub(opened)
         self.optimization_runs = OptimizationRunServiceStub(opened)
+        self.forecasts = ForecastServiceStub(opened)
+        self.anomalies = AnomalyServiceStub(opened)
+        self.anomaly_settings = AnomalySettingsServiceStub(opened)
+        self.reporting = ReportingServiceStub(opened)
+        self.report_schedules = ReportScheduleServiceStub(opened)
+        self.exports = ExportServiceStub(opened)
+        self.compliance = ComplianceServiceStub(opened)
+        self.retention = RetentionServiceStub(opened)
 
     def spend(
         self,
@@ -222,6 +250,14 @@ class Client:
         self.optimizer = OptimizerServiceStub(opened)
         self.resources = ResourceServiceStub(opened)
         self.optimization_runs = OptimizationRunServiceStub(opened)
+        self.forecasts = ForecastServiceStub(opened)
+        self.anomalies = AnomalyServiceStub(opened)
+        self.anomaly_settings = AnomalySettingsServiceStub(opened)
+        self.reporting = ReportingServiceStub(opened)
+        self.report_schedules = ReportScheduleServiceStub(opened)
+        self.exports = ExportServiceStub(opened)
+        self.compliance = ComplianceServiceStub(opened)
+        self.retention = RetentionServiceStub(opened)
 
     def spend(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,7 +18,6 @@ from services.reporting.domain.forecast.answer import (
     told,
 )
 from services.reporting.domain.forecast.comparison import MadeForecast
-from services.reporting.domain.forecast.engine import forecast_all
 from services.reporting.domain.forecast.hierarchy import reconciled, rounded_columns, summed
 from services.reporting.domain.forecast.outlook import BudgetStanding, outlook
 from services.reporting.domain.forecast.question import SEASON_NAMES, SEASONS, ForecastQuestion
@@ -28,6 +26,7 @@ from services.reporting.domain.forecast.series_forecast import SeriesForecast
 from services.reporting.domain.forecast.steps import days_later, next_step, read_instant, steps_of
 from services.reporting.domain.forecast.wish import HISTORY_DAYS, ForecastWish
 from services.reporting.errors import BudgetsNotConnected
+from services.reporting.service.fits import Fits
 from services.reporting.service.histories import Histories, histories
 from services.reporting.service.peers import (
     BudgetReader,
@@ -37,8 +36,6 @@ from services.reporting.service.peers import (
 )
 from services.reporting.store import forecasts as store
 
-# Forecasts of so many tenants at once: each takes a processor for a second or so.
-AT_ONCE: Final = 2
 # A question of which so long no forecast was made is no longer repeated.
 REPEATED_DAYS: Final = 31
 
@@ -70,7 +67,7 @@ class Forecasts:
         self._usage = usage
         self._budgets = budgets
         self._clock = clock
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._fits = Fits()
 
     async def forecast(self, wish: ForecastWish) -> ForecastAnswer:
         """Answers a wish, and keeps the sum of a plain one to be judged later.
@@ -165,8 +162,7 @@ class Forecasts:
             is_daily=step == "day",
         )
         wanted = [past.total, *(past.parts if wish.group_by else ())]
-        async with self._turns:
-            total, *parts = await asyncio.to_thread(forecast_all, wanted, question)
+        total, *parts = await self._fits.fit(wanted, question)
         return (reconciled(parts, total) if parts else []), total
 
     async def _changed(

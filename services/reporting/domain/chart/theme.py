@@ -43,11 +43,11 @@ LIGHT: Final = Theme(
     grid="#e6e9ef",
     track="#e6e9ef",
     accent="#0068a8",
-    rest="#9aa3b2",
+    rest="#aeb6c3",
     good="#0a7d5c",
     warning="#e69f00",
     bad="#c44a00",
-    series=("#0068a8", "#e69f00", "#0a7d5c", "#cc79a7", "#56b4e9", "#a33c00", "#b8a50a"),
+    series=("#0068a8", "#e69f00", "#0a7d5c", "#c4559a", "#56b4e9", "#a33c00", "#333b4a"),
     ramp=("#eef4fa", "#bcd7ec", "#7fb3d9", "#3f87bf", "#0a5a97", "#06365e"),
 )
 DARK: Final = Theme(

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from services.kernel.money import EXACT, add_exactly
-from services.reporting.domain.chart.amounts import rounded, with_sign
+from services.reporting.domain.chart.amounts import with_sign
 from services.reporting.domain.chart.bar_rows import BarRow, bar_rows
 from services.reporting.domain.chart.canvas import Canvas, Spec, empty
 from services.reporting.domain.chart.rows import VarianceStep
@@ -80,10 +80,11 @@ def _origin(placed: Sequence[tuple[VarianceStep, Decimal, Decimal]]) -> Decimal:
     low, high = min(reached), max(reached)
     if low <= 0 or not high or EXACT.divide(high - low, high) >= _SEEN:
         return Decimal(0)
-    # The changes take half of the width; a round number below.
-    begin = low - max(high - low, high / 1_000)
-    digits = -(begin.adjusted() - 1) if begin > 0 else 0
-    return rounded(begin, digits) if begin > 0 else Decimal(0)
+    # The changes take half of the width; a round number below, to the digit of the changes.
+    span = max(high - low, EXACT.divide(high, 1_000))
+    quantum = Decimal(1).scaleb(span.adjusted())
+    steps = EXACT.divide_int(max(low - span, Decimal(0)), quantum)
+    return EXACT.multiply(steps, quantum)
 
 
 def _colour(step: VarianceStep, canvas: Canvas) -> str:

@@ -1,0 +1,1 @@
+"""Tests of the reporting service's domain."""

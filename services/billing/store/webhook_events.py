@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -37,6 +37,18 @@ _EVENTS = Listing(
     tie_break="webhook_event_id",
 )
 
+_ADD = """
+INSERT INTO billing.webhook_event (tenant_id, webhook_event_id, provider, provider_event_id,
+    event_type, object_id, api_version, live_mode, state, body, provider_created_at, received_at,
+    next_attempt_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+ON CONFLICT (tenant_id, provider, provider_event_id) DO NOTHING
+RETURNING EXISTS (
+    SELECT FROM pgqueuer
+    WHERE dedupe_key = ANY ($13::text[]) AND status = 'queued' AND execute_after <= now()
+)
+"""
+
 # An object whose events somebody else handles right now waits with all of them.
 _CLAIM = """
 WITH due AS (
@@ -59,20 +71,21 @@ def _of(row: Mapping[str, Any]) -> WebhookEvent:
     return WebhookEvent(**{name: row[name] for name in _FIELDS}, state=EventState(row["state"]))
 
 
-async def add_event(tx: Transaction, event: WebhookEvent, body: bytes | None) -> bool:
-    """Adds an event; returns False when the provider's id is known. body: sealed."""
-    return bool(
-        await tx.driver.fetchval(
-            "INSERT INTO billing.webhook_event (tenant_id, webhook_event_id, provider,"
-            " provider_event_id, event_type, object_id, api_version, live_mode, state, body,"
-            " provider_created_at, received_at, next_attempt_at)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)"
-            " ON CONFLICT (tenant_id, provider, provider_event_id) DO NOTHING RETURNING true",
-            *(event.tenant_id, event.webhook_event_id, event.provider, event.provider_event_id),
-            *(event.event_type, event.object_id, event.api_version, event.live_mode),
-            *(event.state.value, body, event.provider_created_at, event.received_at),
-        )
+async def add_event(
+    tx: Transaction, event: WebhookEvent, body: bytes | None, *, job_keys: Sequence[str]
+) -> tuple[bool, bool]:
+    """Adds an event; returns whether it is new, and whether a job of these keys waits already.
+
+    body: sealed. One statement, because a provider waits for the answer.
+    """
+    waits = await tx.driver.fetchval(
+        _ADD,
+        *(event.tenant_id, event.webhook_event_id, event.provider, event.provider_event_id),
+        *(event.event_type, event.object_id, event.api_version, event.live_mode),
+        *(event.state.value, body, event.provider_created_at, event.received_at),
+        list(job_keys),
     )
+    return waits is not None, bool(waits)
 
 
 async def known_event(tx: Transaction, tenant_id: str, provider_event_id: str) -> bool:

@@ -270,7 +270,7 @@ async def test_shuffled_doubled_and_dropped_events_end_in_the_right_state(
     chance.shuffle(told)
 
     for remote in told:
-        async with billing_database.transaction(tenant) as tx:
+        async with billing_database.system_transaction() as tx:
             await inbox.add(tx, tenant, event_of(remote), None, now=SystemClock().now())
     page = PageRequest(tenant_id=tenant, method="x", page_size=1_000)
     async with billing_database.read(tenant) as tx:
@@ -298,7 +298,7 @@ async def test_an_event_whose_endpoint_has_an_unreadable_key_waits_and_stops_no_
     await use_stripe(billing_database, envelope, tenant)
     work = work_of(billing_database, Providers(billing_database, envelope), envelope)
     remote = event_of(json.loads(event_body()))
-    async with billing_database.transaction(tenant) as tx:
+    async with billing_database.system_transaction() as tx:
         await inbox.add(tx, tenant, remote, None, now=SystemClock().now())
         await tx.driver.execute(
             "UPDATE billing.provider_settings SET api_key = $2 WHERE tenant_id = $1",

@@ -18,6 +18,7 @@ from services.billing.domain.webhook import (
 )
 from services.billing.errors import InvoiceNotFound
 from services.billing.service.provider.following import Following
+from services.billing.service.provider.inbox import wake
 from services.billing.service.provider.port import ProviderFault
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.queue import WEBHOOK_JOB
@@ -80,7 +81,7 @@ class Handling:
         """Wakes the worker for events whose next try is due, and forgets old bodies."""
         now = self._clock.now()
         async with self._database.system_transaction() as tx:
-            await enqueue(tx, WEBHOOK_JOB, tenant_id=SELLER_TENANT, key=WEBHOOK_JOB)
+            await wake(tx, SELLER_TENANT)
             await rows.forget_bodies(tx, now - timedelta(days=BODY_DAYS))
 
     async def handle(self, event: WebhookEvent) -> EventState:

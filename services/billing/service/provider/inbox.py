@@ -28,6 +28,7 @@ from services.kernel import audit
 from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
+from services.kernel.expiring import ExpiringMap
 from services.kernel.ids import new_id
 from services.kernel.jobs import enqueue
 from services.kernel.pagination import Page, PageRequest, PageTokens
@@ -36,6 +37,9 @@ from services.kernel.transaction import Transaction
 BODY_BYTES_MAX = 1 << 20
 TOLERANCE_SECONDS = 300  # how old a signature may be: Stripe's own recommendation
 EVENT_BODY = "webhook.body"
+JOB_KEYS = (WEBHOOK_JOB, f"{WEBHOOK_JOB}:next")
+SECRET_SECONDS = 60.0  # how long an opened secret is kept: erasing its key counts from then on
+SECRETS_MAX = 1_000
 
 _received = metrics.get_meter("finops.billing").create_counter(
     "finops_webhooks_received_total", description="Webhooks, by what became of them at the door."
@@ -53,6 +57,7 @@ class Inbox:
         self._envelope = envelope
         self._tokens = tokens
         self._clock = clock
+        self._opened: ExpiringMap[bytes, str] = ExpiringMap(SECRETS_MAX)
 
     async def receive_stripe_webhook(self, endpoint_id: str, body: bytes, signature: str) -> None:
         """Stores an event of Stripe's, which may come often.
@@ -80,10 +85,18 @@ class Inbox:
     async def _secrets(self, tx: Transaction, stored: settings_rows.StoredSettings) -> list[str]:
         owner = stored.settings.tenant_id
         return [
-            (await self._envelope.open(tx, owner, sealed, WEBHOOK_SECRET)).decode()
+            await self._secret(tx, owner, sealed)
             for sealed in (stored.webhook_secret, stored.previous_webhook_secret)
             if sealed is not None
         ]
+
+    async def _secret(self, tx: Transaction, owner: str, sealed: bytes) -> str:
+        """Returns a secret, opened a moment ago or now."""
+        secret = self._opened.get(sealed)
+        if secret is None:
+            secret = (await self._envelope.open(tx, owner, sealed, WEBHOOK_SECRET)).decode()
+            self._opened.put(sealed, secret, SECRET_SECONDS)
+        return secret
 
     async def list_webhook_events(self, page: PageRequest) -> Page[WebhookEvent]:
         """Returns a page of the inbox."""
@@ -113,7 +126,7 @@ class Inbox:
                 next_attempt_at=self._clock.now(),
             )
             await rows.save_event(tx, replayed)
-            await enqueue(tx, WEBHOOK_JOB, tenant_id=tenant_id, key=WEBHOOK_JOB)
+            await wake(tx, tenant_id)
             await audit.append(
                 tx,
                 action="webhook_events.replay",
@@ -141,10 +154,17 @@ async def add(
         provider_created_at=remote.created_at,
         received_at=now,
     )
-    is_new = await rows.add_event(tx, event, sealed)
-    if is_new:
-        await enqueue(tx, WEBHOOK_JOB, tenant_id=tenant_id, key=WEBHOOK_JOB)
+    is_new, waits = await rows.add_event(tx, event, sealed, job_keys=JOB_KEYS)
+    if is_new and not waits:
+        await wake(tx, tenant_id)
     return is_new
+
+
+async def wake(tx: Transaction, tenant_id: str) -> None:
+    """Queues a look at the inbox: beside one that runs, which may not see what is added now."""
+    for key in JOB_KEYS:
+        if await enqueue(tx, WEBHOOK_JOB, tenant_id=tenant_id, key=key) is not None:
+            return
 
 
 def _verified(body: bytes, signature: str, secrets: list[str], *, now: datetime) -> dict[str, Any]:

@@ -200,7 +200,7 @@ class Reconciling:
         """Takes in what the provider says has happened, and no webhook told."""
         owner = opened.settings.tenant_id
         async for remote in opened.provider.events_since(window.start - OVERLAP):
-            async with self._database.transaction(owner) as tx:
+            async with self._database.system_transaction() as tx:
                 if not await webhook_events.known_event(tx, owner, remote.event_id):
                     await inbox.add(tx, owner, remote, None, now=self._clock.now())
 

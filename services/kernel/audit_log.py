@@ -34,6 +34,8 @@ _ENTRIES = Listing(
         "action": FilterField(FieldType.STRING, _entry.c.action),
         "resource": FilterField(FieldType.STRING, _entry.c.resource),
         "create_time": FilterField(FieldType.TIMESTAMP, _entry.c.recorded_at),
+        # The place in the chain, from which a reader of several logs goes on.
+        "sequence": FilterField(FieldType.INTEGER, _entry.c.sequence),
     },
     orders={"sequence": _entry.c.sequence},
     default_order="sequence desc",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 import grpc
 from finops.audit.v1 import audit_service_pb2_grpc
-from finops.reporting.v1 import reporting_service_pb2_grpc, schedule_service_pb2_grpc
+from finops.reporting.v1 import (
+    compliance_service_pb2_grpc,
+    reporting_service_pb2_grpc,
+    schedule_service_pb2_grpc,
+)
 
 from services.kernel import server
 from services.kernel.api_keys_remote import RemoteApiKeyDirectory
@@ -19,15 +23,19 @@ from services.kernel.cache import Cache
 from services.kernel.client import channel
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
+from services.kernel.envelope import Envelope
 from services.kernel.pagination import PageTokens
 from services.kernel.server import Register
 from services.kernel.workers import Worker
 from services.reporting.api.anomalies import AnomalyServicer
+from services.reporting.api.compliance import ComplianceServicer
 from services.reporting.api.exports import ExportServicer
 from services.reporting.api.forecasts import ForecastServicer
 from services.reporting.api.reports import ReportMethods
+from services.reporting.api.retention import RetentionServicer
 from services.reporting.api.schedules import ReportScheduleServicer
 from services.reporting.convert.chart_peers import chart_peers
+from services.reporting.convert.compliance_peers import StubAuditPeer, StubKeyReader
 from services.reporting.convert.cost_feed import StubCostFeed
 from services.reporting.convert.dashboard_feeds import dashboard_sources
 from services.reporting.convert.dashboard_peers import StubCostGlance, dashboard_peers
@@ -36,12 +44,15 @@ from services.reporting.convert.export_peers import StubUsageEntries
 from services.reporting.convert.notifications import BudgetNotifier
 from services.reporting.convert.optimizer_peer import StubOptimizerReader
 from services.reporting.convert.peers import StubBudgetReader, StubUsageReader
+from services.reporting.convert.subject_peers import StubRecordsPeer
 from services.reporting.domain.exports import Dataset
 from services.reporting.domain.links import Links
 from services.reporting.service.anomalies import Anomalies
 from services.reporting.service.chart_drawing import Drawing
 from services.reporting.service.charting import Charting
 from services.reporting.service.charts import Charts
+from services.reporting.service.compliance import Compliance
+from services.reporting.service.compliance_peers import OwnAudit
 from services.reporting.service.dashboard_costs import DashboardCosts
 from services.reporting.service.dashboard_parts import DashboardParts
 from services.reporting.service.dashboards import Dashboards
@@ -54,19 +65,31 @@ from services.reporting.service.judging import Judgements
 from services.reporting.service.reports import Reports
 from services.reporting.service.reports_making import ReportMaking
 from services.reporting.service.reports_sources import ReportPeers
+from services.reporting.service.retention import Collections, Retention
+from services.reporting.service.retention_runs import RetentionRuns
 from services.reporting.service.schedules import Schedules
 from services.reporting.service.schedules_mailing import ReportMailing
+from services.reporting.service.subjects import Subjects
+from services.reporting.service.subjects_work import CALM_SECONDS, SubjectWork
 from services.reporting.settings import ReportingSettings
 from services.reporting.store.anomalies import AnomalyFeed
-from services.reporting.worker import dashboard_workers, export_workers, report_workers, workers
+from services.reporting.worker import (
+    compliance_workers,
+    dashboard_workers,
+    export_workers,
+    report_workers,
+    workers,
+)
 
 SERVICE = "reporting"
 
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """Reports and their schedules. making: does the queued ones."""
+    """Reports and their schedules. making: makes what is queued; mailing: sends it."""
 
+    peers: ReportPeers
+    reports: Reports
     methods: ReportMethods
     servicer: ReportScheduleServicer
     making: ReportMaking
@@ -86,11 +109,23 @@ class Exporting:
 
 
 @dataclass(frozen=True, slots=True)
+class Complying:
+    """Audit, privacy and retention. work, runs: do what is queued."""
+
+    servicers: Sequence[Register]
+    subjects: Subjects
+    work: SubjectWork
+    runs: RetentionRuns
+    workers: Sequence[Worker]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportingService:
     """What the service serves, and what runs beside it."""
 
     servicers: Sequence[Register]
     workers: Sequence[Worker]
+    complying: Complying
     forecasts: Forecasts
     detection: Detection
     dashboards: Dashboards
@@ -109,12 +144,13 @@ def build(
     clock: Clock,
     optimizer: grpc.aio.Channel | None = None,
     billing: grpc.aio.Channel | None = None,
+    own: grpc.aio.Channel | None = None,
     cache: Cache | None = None,
 ) -> ReportingService:
     """Makes the use cases, the servicers over them and the workers.
 
     usage, budget, optimizer, billing: those services; None where one is not connected, as with the
-    cache.
+    cache. own: to this service itself, whose records persons ask for as well.
     """
     reader = StubUsageReader(usage)
     budgets = StubBudgetReader(budget) if budget is not None else None
@@ -154,9 +190,23 @@ def build(
         charts, chart_peers(reader, budget, optimizer), forecasts, tokens=tokens, clock=clock
     )
     reporting = build_reports(peers, charts, budget, settings=settings, tokens=tokens, clock=clock)
-    audit = AuditServicer(log=AuditLog(database, tokens=tokens))
+    log = AuditLog(database, tokens=tokens)
+    # The order in which persons are erased: what others copy from comes first.
+    services = {
+        "usage": usage,
+        "budget": budget,
+        "billing": billing,
+        "optimizer": optimizer,
+        SERVICE: own,
+    }
+    connected = {name: peer for name, peer in services.items() if peer is not None}
+    complying = build_compliance(
+        database, reader, log, connected, settings, tokens=tokens, clock=clock, keys=usage
+    )
+    audit = AuditServicer(log=log)
     return ReportingService(
         servicers=[
+            *complying.servicers,
             partial(reporting_service_pb2_grpc.add_ForecastServiceServicer_to_server, servicer),
             partial(reporting_service_pb2_grpc.add_AnomalyServiceServicer_to_server, anomalies),
             partial(
@@ -169,6 +219,7 @@ def build(
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
         ],
         workers=[
+            *complying.workers,
             *reporting.workers,
             *exporting.workers,
             *dashboard_workers(database, dashboards, dashboard_sources(usage, budget, optimizer)),
@@ -182,6 +233,7 @@ def build(
                 feed_retention=timedelta(days=settings.feed_retention_days),
             ),
         ],
+        complying=complying,
         forecasts=forecasts,
         detection=detection,
         dashboards=dashboards,
@@ -221,6 +273,52 @@ def build_exports(
     )
 
 
+def build_compliance(
+    database: Database,
+    usage: StubUsageReader,
+    log: AuditLog,
+    services: Mapping[str, grpc.aio.Channel],
+    settings: ReportingSettings,
+    *,
+    tokens: PageTokens,
+    clock: Clock,
+    keys: grpc.aio.Channel,
+    calm_seconds: float = CALM_SECONDS,
+) -> Complying:
+    """Makes audit, privacy and retention over the services, in their order of erasure.
+
+    keys: to the service that has the API keys. calm_seconds: as SubjectWork takes it.
+    """
+    audits = [StubAuditPeer(name, peer) for name, peer in services.items() if name != SERVICE]
+    records = [StubRecordsPeer(name, peer) for name, peer in services.items()]
+    envelope = Envelope(settings.encryption_keys)
+    kept = timedelta(days=settings.subject_export_retention_days)
+    compliance = Compliance(
+        [*audits, OwnAudit(SERVICE, log)],
+        StubKeyReader(keys),
+        usage,
+        tokens=tokens,
+        clock=clock,
+    )
+    subjects = Subjects(database, envelope, list(services), tokens=tokens, kept=kept, clock=clock)
+    work = SubjectWork(database, envelope, records, clock=clock, calm_seconds=calm_seconds)
+    collections = Collections(records)
+    retention = Retention(database, collections, subjects, tokens=tokens, clock=clock)
+    runs = RetentionRuns(database, collections, records, tokens=tokens, clock=clock)
+    serving = ComplianceServicer(compliance=compliance, subjects=subjects)
+    keeping = RetentionServicer(retention=retention, runs=runs)
+    return Complying(
+        servicers=[
+            partial(compliance_service_pb2_grpc.add_ComplianceServiceServicer_to_server, serving),
+            partial(compliance_service_pb2_grpc.add_RetentionServiceServicer_to_server, keeping),
+        ],
+        subjects=subjects,
+        work=work,
+        runs=runs,
+        workers=compliance_workers(database, subjects=subjects, work=work, runs=runs),
+    )
+
+
 def build_reports(
     peers: ReportPeers,
     charts: Charts,
@@ -247,6 +345,8 @@ def build_reports(
         database, usage, reports, can_send=notifier is not None, tokens=tokens, clock=clock
     )
     return Reporting(
+        peers=peers,
+        reports=reports,
         methods=ReportMethods(reports),
         servicer=ReportScheduleServicer(schedules),
         making=making,
@@ -268,11 +368,10 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
     )
     usage = channel("usage", settings, service=SERVICE)
     # Budgets make a forecast richer, and both a dashboard; without them it is still one.
-    budget = channel("budget", settings, service=SERVICE) if "budget" in settings.peers else None
-    optimizer = (
-        channel("optimizer", settings, service=SERVICE) if "optimizer" in settings.peers else None
+    budget, optimizer, billing, own = (
+        channel(name, settings, service=SERVICE) if name in settings.peers else None
+        for name in ("budget", "optimizer", "billing", SERVICE)
     )
-    billing = channel("billing", settings, service=SERVICE) if "billing" in settings.peers else None
     cache = Cache.connect(settings.redis_url, service=SERVICE)
     built = build(
         database,
@@ -282,6 +381,7 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
         clock=clock or SystemClock(),
         optimizer=optimizer,
         billing=billing,
+        own=own,
         cache=cache,
     )
     await server.serve(
@@ -295,6 +395,6 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
             built.drawing.close,
             cache.close,
             usage.close,
-            *(peer.close for peer in (budget, optimizer, billing) if peer is not None),
+            *(peer.close for peer in (budget, optimizer, billing, own) if peer is not None),
         ],
     )

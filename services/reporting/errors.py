@@ -270,3 +270,9 @@ class RemovalUnderWay(Aborted):
     """Records that the hold would keep are being removed at this moment; try again shortly."""
 
     reason = "REMOVAL_UNDER_WAY"
+
+
+class RecordsKeepComing(FailedPrecondition):
+    """Services still get records of the person; stop their source, and the erasure goes on."""
+
+    reason = "RECORDS_KEEP_COMING"

@@ -18,5 +18,7 @@ class ReportingSettings(ServiceSettings):
     report_retention_days: PositiveInt = 400
     # How long the files of exports are kept, and their links open them.
     export_retention_days: PositiveInt = 7
+    # How long what was collected of a person can be fetched.
+    subject_export_retention_days: PositiveInt = 7
     # Where people reach the REST API; links in documents and mails begin with it.
     public_url: str = "http://127.0.0.1:8080"

@@ -24,9 +24,16 @@ from services.reporting.service.reports import JOB as REPORT_JOB
 from services.reporting.service.reports import Reports
 from services.reporting.service.reports_making import ATTEMPTS as REPORT_ATTEMPTS
 from services.reporting.service.reports_making import ReportMaking
+from services.reporting.service.retention_runs import ATTEMPTS as RETENTION_ATTEMPTS
+from services.reporting.service.retention_runs import JOB as RETENTION_JOB
+from services.reporting.service.retention_runs import RetentionRuns
 from services.reporting.service.schedules import Schedules
 from services.reporting.service.schedules_mailing import JOB as MAIL_JOB
 from services.reporting.service.schedules_mailing import ReportMailing
+from services.reporting.service.subjects import JOB as SUBJECT_JOB
+from services.reporting.service.subjects import Subjects
+from services.reporting.service.subjects_work import ATTEMPTS as SUBJECT_ATTEMPTS
+from services.reporting.service.subjects_work import SubjectWork
 from services.reporting.store.anomalies import AnomalyFeed
 
 SERVICE = "reporting"
@@ -37,6 +44,9 @@ COST_CONSUMER = "costs"
 SWEEP_JOB = "report-sweep"
 EXPIRE_JOB = "report-expire"
 DUE_JOB = "report-due"
+COMPLIANCE_SWEEP_JOB = "compliance-sweep"
+SUBJECT_EXPIRE_JOB = "subject-expire"
+RETENTION_DUE_JOB = "retention-due"
 
 
 def dashboard_workers(
@@ -85,6 +95,32 @@ def export_workers(database: Database, exports: ExportJobs) -> Sequence[Worker]:
     jobs.handle(EXPORT_JOB, exports.run, concurrency=2)
     jobs.handle(EXPORT_EXPIRY_JOB, exports.expire, concurrency=1)
     jobs.every("*/10 * * * *", EXPORT_EXPIRY_JOB)
+    return [jobs]
+
+
+def compliance_workers(
+    database: Database, *, subjects: Subjects, work: SubjectWork, runs: RetentionRuns
+) -> Sequence[Worker]:
+    """Returns what does cases about persons and removals, nightly ones too, and forgets files."""
+
+    async def expire(_: Job) -> None:
+        await subjects.expire()
+
+    async def sweep(job: Job) -> None:
+        await work.sweep(job)
+        await runs.sweep(job)
+
+    # Apart from the other jobs: a person waits for it, and a service that is down delays it.
+    jobs = JobWorker(database, service=SERVICE)
+    jobs.handle(SUBJECT_JOB, work.run, attempts=SUBJECT_ATTEMPTS, backoff_seconds=1)
+    jobs.handle(RETENTION_JOB, runs.run, attempts=RETENTION_ATTEMPTS)
+    jobs.handle(COMPLIANCE_SWEEP_JOB, sweep, concurrency=1)
+    jobs.handle(SUBJECT_EXPIRE_JOB, expire, concurrency=1)
+    jobs.handle(RETENTION_DUE_JOB, runs.run_due, concurrency=1)
+    jobs.every("* * * * *", COMPLIANCE_SWEEP_JOB)
+    jobs.every("5 * * * *", SUBJECT_EXPIRE_JOB)
+    # A quiet hour, after the one in which partitions are made and archived.
+    jobs.every("40 3 * * *", RETENTION_DUE_JOB)
     return [jobs]
 
 

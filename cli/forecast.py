@@ -1,4 +1,4 @@
-"""`finops forecast`: forecasts any series of a CSV file, as the reporting service does."""
+"""`finops forecast`: forecasts cost, or any series of a CSV file by the same engine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from finops.reporting.v1.reporting_messages_pb2 import ForecastRequest
 
+from cli.connection import open_connection
 from cli.errors import UsageError
+from cli.forecast_output import show_forecast
+from cli.options import DEFAULT_DATA_DIR, DataDir, Filter, Tenant, Url
+from cli.output import Format, Output
 from cli.series_file import Row, next_times, read_rows
 from services.kernel.errors import InvalidArgument
 from services.reporting.domain.forecast.engine import forecast_all
@@ -28,7 +33,7 @@ COLUMNS = ("group", "time", "mean", "lo80", "hi80", "lo95", "hi95")
 
 
 class FileFormat(StrEnum):
-    """How the forecast is written."""
+    """How the forecast of a file is written."""
 
     CSV = "csv"
     JSON = "json"
@@ -36,21 +41,63 @@ class FileFormat(StrEnum):
 
 @app.command()
 def forecast(
-    path: Annotated[Path, typer.Option("--csv", help="File with the series.")],
-    time: Annotated[str, typer.Option("--time", help="Column of times.")],
-    value: Annotated[str, typer.Option("--value", help="Column of values.")],
+    path: Annotated[
+        Path | None,
+        typer.Option("--csv", help="File with the series. [default: the suite's cost]"),
+    ] = None,
+    time: Annotated[str, typer.Option("--time", help="Column of times.")] = "",
+    value: Annotated[str, typer.Option("--value", help="Column of values.")] = "",
     *,
-    horizon: Annotated[int, typer.Option("--horizon", help="Steps to look ahead.", min=1)],
+    horizon: Annotated[
+        int, typer.Option("--horizon", help="Steps of a file, days of cost, to look ahead.", min=1)
+    ] = 30,
     season: Annotated[
         str, typer.Option("--season", help="Steps in a season; two with a comma; 1 for none.")
     ] = "",
     group: Annotated[str | None, typer.Option("--group", help="Column that names series.")] = None,
     model: Annotated[str, typer.Option("--model", help="Model, or auto.")] = "auto",
-    file_format: Annotated[FileFormat, typer.Option("--format", help="csv or json.")] = (
-        FileFormat.CSV
-    ),
+    group_by: Annotated[
+        list[str] | None, typer.Option("--group-by", "-g", help="Dimension of cost.")
+    ] = None,
+    filter_text: Filter = "",
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: Annotated[
+        Format | None, typer.Option("--format", help="table, csv or json. [default: csv of a file]")
+    ] = None,
 ) -> None:
-    """Forecasts every series of a file with 80 and 95 % intervals, without a server."""
+    """Forecasts cost, or without a server every series of a file, with 80 and 95 % intervals."""
+    if path is not None:
+        if not time or not value:
+            raise UsageError("Say which columns of the file hold what: --time COL --value COL")
+        file_format = FileFormat.JSON if form is Format.JSON else FileFormat.CSV
+        _forecast_file(path, time, value, group, horizon, season, model, file_format)
+        return
+    if time or value or group or season:
+        raise UsageError("--time, --value, --group and --season go with --csv FILE")
+    with open_connection(data_dir, url, tenant) as connection:
+        request = ForecastRequest(
+            tenant_id=connection.tenant,
+            horizon_days=horizon,
+            group_by=group_by or [],
+            filter=filter_text,
+            model=model,
+        )
+        answer = connection.client.forecasts.Forecast(request)
+    show_forecast(answer, Output(form or Format.TABLE))
+
+
+def _forecast_file(  # noqa: PLR0917 - the options of the command, as they came
+    path: Path,
+    time: str,
+    value: str,
+    group: str | None,
+    horizon: int,
+    season: str,
+    model: str,
+    file_format: FileFormat,
+) -> None:
     series: dict[str, list[Row]] = defaultdict(list)
     for row in read_rows(path, time_column=time, value_column=value, group_column=group):
         series[row.group].append(row)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A busy machine may take its time for one example; that says nothing about the code.
@@ -11,3 +15,15 @@ settings.register_profile(
 settings.load_profile("suite")
 
 pytest_plugins = ["tests.support.database", "tests.support.redis"]
+
+# Folders whose tests share one running stack, which is started once only on one worker.
+_TOGETHER = ("e2e",)
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Keeps what shares servers on one worker, where tests run on several."""
+    root = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(root)
+        group = path.parts[0] if path.parts[0] in _TOGETHER else str(path)
+        item.add_marker(pytest.mark.xdist_group(group))

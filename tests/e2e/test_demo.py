@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,3 +49,11 @@ async def test_the_demo_is_loaded_once_and_shows_what_could_be_saved(stack: Runn
     (only,) = before
     assert int(only["events"]) == stored
     assert only["unpricedEvents"] == "0"
+    forecast = json.loads(asked(stack, "forecast", "--group-by", "department"))
+    assert {"research", "platform"} <= {one["group"]["department"] for one in forecast["series"]}
+    assert forecast["total"]["error"]["mase"]
+    assert asked(stack, "anomalies").startswith("[")
+
+
+def asked(stack: RunningStack, *command: str) -> str:
+    return stack.finops(*command, "--tenant", company.TENANT, "--format", "json")

@@ -58,6 +58,13 @@ class Drawing:
         self._lock = threading.Lock()
         self._process: ProcessPoolExecutor | None = None
 
+    @property
+    def processes(self) -> list[int]:
+        """Ids of the processes that draw now: one, or none yet."""
+        if self._process is None:
+            return []
+        return list(self._process._processes)  # noqa: SLF001 - there is no other way to know
+
     def draw(self, spec: dict[str, Any], form: str) -> bytes:
         """Returns a picture; blocks its thread. Raises TimeoutError, BrokenProcessPool."""
         try:

@@ -44,10 +44,10 @@ def dimension_name(frame: Frame, group_by: Sequence[str]) -> str:
 def by(frame: Frame, group_by: Sequence[str]) -> str:
     """Returns the title of a table of groups."""
     dimension = dimension_name(frame, group_by)
-    return frame.words.word("Cost by {dimension}", dimension=_in_title(frame, dimension))
+    return frame.words.word("Cost by {dimension}", dimension=in_title(frame, dimension))
 
 
-def _in_title(frame: Frame, dimension: str) -> str:
+def in_title(frame: Frame, dimension: str) -> str:
     """Returns a dimension as it stands within a title: nouns keep their capitals in German."""
     return dimension if frame.words.language == "de" else dimension.lower()
 

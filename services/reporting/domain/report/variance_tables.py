@@ -22,7 +22,7 @@ from services.reporting.domain.report.document import (
     Tile,
 )
 from services.reporting.domain.report.frame import Frame, group_link, name_of, share
-from services.reporting.domain.report.spending import dimension_name
+from services.reporting.domain.report.spending import dimension_name, in_title
 from services.reporting.domain.report.variance import Amounts, Effects, decompose, regrouped
 
 PRICE_DIGITS: Final = 12  # significant digits of a computed price
@@ -167,7 +167,7 @@ def effect_table(variance: Variance, places: Sequence[int]) -> Table:
     compared = costs_link(frame.question(has_previous=True))
     dimension = dimension_name(frame, names)
     return Table(
-        title=words.word("Effects by {dimension}", dimension=dimension.lower()),
+        title=words.word("Effects by {dimension}", dimension=in_title(frame, dimension)),
         columns=(
             dimension,
             words.word("Before"),

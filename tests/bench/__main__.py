@@ -11,6 +11,7 @@ from tests.bench.billing import bench_billing
 from tests.bench.budget import bench_authorize
 from tests.bench.budget_feed import bench_feed
 from tests.bench.engines import bench_engines
+from tests.bench.exports import bench_exports
 from tests.bench.figures import Figure
 from tests.bench.imports import bench_imports
 from tests.bench.ingest import bench_ingest
@@ -45,6 +46,7 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
     bench_unary: ("record_unary_p99_ms",),
     bench_queries: ("query_costs_p95_ms", "query_costs_cached_p95_ms"),
     bench_imports: ("import_rows_per_second",),
+    bench_exports: ("export_rows_per_second", "export_rss_mb"),
 }
 
 # What a bench measures runs by itself, as services do in production; else the whole suite runs.
@@ -54,6 +56,7 @@ ALONE: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
     bench_unary: ("usage",),
     bench_queries: ("usage",),
     bench_imports: ("usage",),
+    bench_exports: ("usage", "reporting"),
     bench_authorize: ("usage", "budget"),
     bench_feed: ("usage", "budget"),
     bench_alerts: ("usage", "budget"),

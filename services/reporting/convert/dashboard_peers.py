@@ -18,7 +18,6 @@ from finops.optimizer.v1 import (
     optimizer_service_pb2_grpc,
 )
 from finops.usage.v1 import (
-    analytics_model_pb2,
     cost_model_pb2,
     usage_service_pb2,  # noqa: F401 - as above
     usage_service_pb2_grpc,
@@ -71,21 +70,6 @@ class StubCostGlance:
         with asking(question.tenant_id, UsageQuestionRefused):
             answer = await self._usage.QueryCosts(request, timeout=QUERY_SECONDS)
         return any(not row.group[question.group_by[0]] for row in answer.rows)
-
-    async def failed_cost(
-        self, tenant_id: str, period: Period, *, filter_: str, currency_code: str
-    ) -> Decimal:
-        """Reads the cost of errors."""
-        request = analytics_model_pb2.AnalyzeUsageRequest(
-            tenant_id=tenant_id,
-            start=period.start.isoformat(),
-            end=period.end.isoformat(),
-            filter=filter_,
-            currency=currency_code,
-        )
-        with asking(tenant_id, UsageQuestionRefused):
-            answer = await self._usage.AnalyzeUsage(request, timeout=QUERY_SECONDS)
-        return to_amount(answer.errors.billed_cost)
 
 
 class StubAlertGlances:

@@ -99,12 +99,13 @@ class DashboardCosts:
 
     async def failed_cost(self, question: DashboardQuestion, frame: Frame) -> Decimal:
         """Returns what failed work was billed."""
-        return await self._glance.failed_cost(
+        found = await self._usage.analysis(
             question.tenant_id,
             frame.period,
             filter_=question.filter,
             currency_code=frame.currency_code,
         )
+        return found.failed_cost
 
     async def _answer(self, question: CostQuestion, frame: Frame) -> CostAnswer:
         key = (question.tenant_id, frame.currency_code)

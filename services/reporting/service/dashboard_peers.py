@@ -35,12 +35,6 @@ class CostGlance(Protocol):
         """
         ...
 
-    async def failed_cost(
-        self, tenant_id: str, period: Period, *, filter_: str, currency_code: str
-    ) -> Decimal:
-        """Returns what failed work was billed. Raises UsageQuestionRefused."""
-        ...
-
 
 class AlertGlances(Protocol):
     """The budget service."""

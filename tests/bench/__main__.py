@@ -10,6 +10,7 @@ from tests.bench.alerts import bench_alerts
 from tests.bench.billing import bench_billing
 from tests.bench.budget import bench_authorize
 from tests.bench.budget_feed import bench_feed
+from tests.bench.dashboard import bench_dashboard
 from tests.bench.engines import bench_engines
 from tests.bench.exports import bench_exports
 from tests.bench.figures import Figure
@@ -47,6 +48,7 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
     bench_queries: ("query_costs_p95_ms", "query_costs_cached_p95_ms"),
     bench_imports: ("import_rows_per_second",),
     bench_exports: ("export_rows_per_second", "export_rss_mb"),
+    bench_dashboard: ("dashboard_cached_p95_ms", "dashboard_cold_p95_ms"),
 }
 
 # What a bench measures runs by itself, as services do in production; else the whole suite runs.
@@ -62,6 +64,8 @@ ALONE: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
     bench_alerts: ("usage", "budget"),
     bench_billing: ("usage", "budget", "billing"),
     bench_recommend: ("usage", "optimizer"),
+    # The others begin once the events are stored, because they follow nothing that is older.
+    bench_dashboard: ("usage",),
 }
 
 

@@ -58,6 +58,24 @@ async def test_a_platform_admin_runs_all_tenants_and_sees_the_progress(desk: Des
     assert plain.code.name == "PERMISSION_DENIED"
 
 
+async def test_a_tenant_whose_run_breaks_keeps_no_other_from_its_advice(desk: Desk) -> None:
+    broken = Desk(desk.stage, f"{desk.tenant}-broken")
+    for each in (broken, desk):
+        await each.record(list(machine_hours("idle", lambda _: 0.002, days=20)))
+    async with desk.stage.database.system_transaction() as tx:
+        await tx.driver.execute(
+            "UPDATE usage_day SET hours = '\\x00' WHERE tenant_id = $1", broken.tenant
+        )
+
+    tenants = [broken.tenant, desk.tenant]
+    request = messages.RunOptimizationRequest(tenant_ids=tenants, detector_ids=["idle"])
+    run = await ended(desk, (await desk.runs("platform_admin").RunOptimization(request)).run.run_id)
+
+    assert run.state == run_model_pb2.RUN_STATE_PARTIALLY_FAILED
+    assert run.found_count == 1
+    assert broken.tenant in run.error
+
+
 async def test_a_run_whose_cause_is_gone_lets_advice_expire(desk: Desk) -> None:
     await desk.record(list(machine_hours("idle", lambda _: 0.002, days=20)))
     stub = desk.optimizer()

@@ -199,6 +199,10 @@ class Runs:
                 # One tenant's trouble is its own; the run says so and goes on.
                 log.warning("tenant failed", tenant=target_id, reason=error.reason)
                 outcome = TargetOutcome(error=f"{target_id}: {error.message}"[:1000])
+            except Exception:
+                # A defect too must not keep the tenants behind this one from their advice.
+                log.exception("tenant failed", tenant=target_id, run=run.run_id)
+                outcome = TargetOutcome(error=f"{target_id}: an internal error, see the log")
             async with self._database.system_transaction() as tx:
                 await runs.finish_target(tx, run, target_id, outcome, now=self._clock.now())
 

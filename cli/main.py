@@ -29,6 +29,7 @@ COMMANDS = {
     "serve": "cli.serve",
     "token": "cli.token",
     "import": "cli.imports",
+    "dashboard": "cli.dashboard",
     "costs": "cli.costs",
     "usage": "cli.usage",
     "prices": "cli.prices",

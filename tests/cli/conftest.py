@@ -13,6 +13,7 @@ import grpc
 import jwt
 import pytest
 from finops.audit.v1 import audit_service_pb2
+from finops.reporting.v1 import reporting_messages_pb2
 from finops.usage.v1 import cost_model_pb2, pricing_service_pb2, usage_service_pb2
 from google.protobuf.message import Message
 
@@ -24,6 +25,7 @@ from cli.stack.state import ProcessState, StackState
 USAGE = "/finops.usage.v1.UsageService"
 PRICING = "/finops.usage.v1.PricingService"
 AUDIT = "/finops.audit.v1.AuditService"
+REPORTING = "/finops.reporting.v1.ReportingService"
 # Request class of each method that the tests call.
 REQUESTS: dict[str, type[Message]] = {
     f"{USAGE}/QueryCosts": cost_model_pb2.QueryCostsRequest,
@@ -36,6 +38,7 @@ REQUESTS: dict[str, type[Message]] = {
     f"{PRICING}/ListPrices": pricing_service_pb2.ListPricesRequest,
     f"{PRICING}/ImportPrices": pricing_service_pb2.ImportPricesRequest,
     f"{AUDIT}/VerifyAuditChain": audit_service_pb2.VerifyAuditChainRequest,
+    f"{REPORTING}/GetDashboard": reporting_messages_pb2.GetDashboardRequest,
 }
 
 

@@ -242,10 +242,10 @@ class UnknownCollection(InvalidArgument):
     reason = "UNKNOWN_COLLECTION"
 
 
-class RetentionTooShort(FailedPrecondition):
+class RetentionDaysTooFew(FailedPrecondition):
     """Records of this collection must stay longer; the metadata has the fewest days."""
 
-    reason = "RETENTION_TOO_SHORT"
+    reason = "RETENTION_DAYS_TOO_FEW"
 
 
 class RetentionRunNotFound(NotFound):

@@ -99,6 +99,12 @@ class RecordsShelf(records_service_pb2_grpc.RecordsServiceServicer):
         )
         return messages.ApplyRetentionResponse(count=count)
 
+    async def RotateEncryptionKeys(
+        self, _: messages.RotateEncryptionKeysRequest, __: Any
+    ) -> messages.RotateEncryptionKeysResponse:
+        """Has nothing to do: the shelf keeps no secrets."""
+        return messages.RotateEncryptionKeysResponse(secret_count=0)
+
     async def _perhaps_fail(self, context: Any) -> None:
         if self.failures:
             self.failures -= 1

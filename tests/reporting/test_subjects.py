@@ -18,10 +18,14 @@ from finops.reporting.v1 import compliance_service_pb2_grpc, retention_messages_
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.jobs import Job
+from services.reporting.errors import RecordsKeepComing
+from services.reporting.service import subjects as subjects_service
+from services.reporting.service import subjects_work
 from tests.reporting.compliance import Office, office_of, shelf_server
 from tests.reporting.records_shelf import Record, RecordsShelf
 from tests.support.database import connection
 from tests.support.server import LocalServer, refused
+from tests.support.waiting import eventually
 
 PERSON = "grace.hopper@example.org"
 
@@ -305,4 +309,47 @@ async def test_a_reason_that_names_the_person_and_an_unknown_case_are_refused(
         grpc.StatusCode.NOT_FOUND,
         "SUBJECT_CASE_NOT_FOUND",
         {"subject_case_id": "nobody"},
+    )
+
+
+async def test_a_person_whose_records_keep_coming_fails_the_case_and_it_goes_on_later(
+    office: Office,
+    shelves: dict[str, RecordsShelf],
+    tenant: str,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subjects_work, "PASSES_MAX", 1)
+    shelves["budget"].late = [Record(tenant, PERSON)]
+
+    failed = await office.erase(PERSON)
+
+    assert failed.state == model.SUBJECT_CASE_STATE_FAILED
+    assert (failed.error, RecordsKeepComing.reason) == (
+        RecordsKeepComing().message,
+        "RECORDS_KEEP_COMING",
+    )
+    clock.advance(timedelta(minutes=2))
+    await office.complying.work.sweep(Job(1, "sweep", b"", 1, None))
+
+    async def is_done() -> bool:
+        request = messages.GetSubjectCaseRequest(subject_case_id=failed.subject_case_id)
+        case = (await office.compliance.GetSubjectCase(request)).subject_case
+        return bool(case.state == model.SUBJECT_CASE_STATE_SUCCEEDED)
+
+    assert await eventually(is_done)
+    assert PERSON not in persons(shelves)
+
+
+async def test_more_cases_than_a_tenant_may_have_at_once_are_refused(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subjects_service, "UNFINISHED_MAX", 0)
+
+    refusal = await refused(office.erase(PERSON))
+
+    assert (refusal.code, refusal.reason, refusal.metadata) == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "TOO_MANY_SUBJECT_CASES",
+        {"cases": "0", "cases_max": "0"},
     )

@@ -20,10 +20,10 @@ from services.reporting.errors import (
     LegalHoldNotFound,
     LegalHoldReleased,
     RemovalUnderWay,
+    RetentionDaysTooFew,
     RetentionPolicyChanged,
     RetentionPolicyExists,
     RetentionPolicyNotFound,
-    RetentionTooShort,
     UnknownCollection,
 )
 from services.reporting.service.compliance_peers import RecordsPeer
@@ -106,7 +106,7 @@ class Retention:
     ) -> RetentionPolicy:
         """Stores a policy under a new id.
 
-        Raises UnknownCollection, RetentionTooShort, RetentionPolicyExists, InvalidFilter.
+        Raises UnknownCollection, RetentionDaysTooFew, RetentionPolicyExists, InvalidFilter.
         """
         now = self._clock.now()
         policy = RetentionPolicy(
@@ -236,7 +236,7 @@ class Retention:
         parse_filter(policy.filter)
         (found,) = await self._collections.required(policy.tenant_id, [policy.collection])
         if policy.retention_days < found.retention_days_min:
-            raise RetentionTooShort(
+            raise RetentionDaysTooFew(
                 collection=policy.collection,
                 retention_days=policy.retention_days,
                 retention_days_min=found.retention_days_min,

@@ -127,6 +127,7 @@ class Core:
     subscriptions: Subscriptions
     changes: SubscriptionChanges
     envelope: Envelope
+    rates: ExchangeRates
     moves: InvoiceMoves
     issuing: Issuing
     invoices: Invoices
@@ -167,6 +168,7 @@ def make_core(database: Database, peers: Peers, settings: BillingSettings, *, cl
         subscriptions=subscriptions,
         changes=SubscriptionChanges(database, lifecycle, subscriptions, accounts, clock=clock),
         envelope=envelope,
+        rates=rates,
         moves=moves,
         issuing=issuing,
         invoices=invoices,
@@ -231,6 +233,7 @@ def make_invoicing(
             tokens=tokens,
             clock=clock,
             usage=UsageServiceSums(peers.usage),
+            rates=core.rates,
             allows_live_keys=settings.allow_live_keys,
         ),
     )

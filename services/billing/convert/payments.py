@@ -15,10 +15,16 @@ from services.billing.convert.values import (
     to_instant,
     to_money,
 )
-from services.billing.domain.payment import Payment, PaymentAttempt, PaymentMethod
+from services.billing.domain.payment import (
+    Payment,
+    PaymentAttempt,
+    PaymentMethod,
+    Settlement,
+)
 from services.billing.service.provider.methods import MethodSource
 from services.billing.service.provider.payments import PaymentImport, Transfer
 from services.billing.service.provider.port import PortalSession, Setup
+from services.kernel.money import format_decimal
 from services.kernel.pagination import Page
 
 
@@ -104,6 +110,19 @@ def from_payment(payment: Payment) -> models.Payment:
         provider_payment_id=payment.provider_payment_id,
         credit_note_id=payment.credit_note_id,
         create_time=from_instant(payment.created_at),
+        settlement=None if payment.settlement is None else _from_settlement(payment.settlement),
+    )
+
+
+def _from_settlement(found: Settlement) -> models.PaymentSettlement:
+    difference, rate = found.exchange_difference, found.exchange_rate
+    return models.PaymentSettlement(
+        gross=from_money(found.gross),
+        fee=from_money(found.fee),
+        net=from_money(found.net),
+        exchange_rate="" if rate is None else format_decimal(rate),
+        exchange_difference=None if difference is None else from_money(difference),
+        provider_transaction_id=found.provider_transaction_id,
     )
 
 

@@ -84,6 +84,26 @@ class PaymentState(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What the provider pays out for a payment, in its own currency of payouts.
+
+    exchange_rate: the provider's, None without an exchange. exchange_difference: gross, less the
+    payment at the ECB's rate of the day; negative for a loss, None where there is no such rate.
+    """
+
+    provider_transaction_id: str
+    gross: Money
+    fee: Money
+    exchange_rate: Decimal | None = None
+    exchange_difference: Money | None = None
+
+    @property
+    def net(self) -> Money:
+        """What arrives."""
+        return self.gross - self.fee
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
     """Money in, or back. reference: of the bank or provider; the same one counts once."""
 
@@ -103,6 +123,7 @@ class Payment:
     provider_payment_id: str = ""
     refund_of: str = ""
     credit_note_id: str = ""
+    settlement: Settlement | None = None
 
     @property
     def refundable(self) -> Decimal:

@@ -83,6 +83,47 @@ class RemoteInvoice:
     lines: Sequence[RemoteLine] = ()
 
 
+class DisputeState(Enum):
+    """How far a payer's dispute is."""
+
+    OPEN = "open"
+    WON = "won"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteSettlement:
+    """What the provider pays out for a charge. exchange_rate: None without an exchange."""
+
+    provider_transaction_id: str
+    currency_code: str
+    gross: Decimal
+    fee: Decimal
+    exchange_rate: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteRefund:
+    """Money that the provider gave back, or failed to."""
+
+    provider_refund_id: str
+    amount: Decimal
+    has_failed: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteCharge:
+    """A charge with what became of it. payment_ids: what payments may know it by."""
+
+    payment_ids: Sequence[str]
+    customer_id: str
+    currency_code: str
+    amount: Decimal
+    dispute: DisputeState | None = None
+    refunds: Sequence[RemoteRefund] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemotePayment:
     """Money that the provider took for an invoice. refunded: what it gave back of it."""
@@ -93,18 +134,23 @@ class RemotePayment:
     amount: Decimal
     refunded: Decimal = Decimal(0)
     fee: Decimal | None = None
+    settlement: RemoteSettlement | None = None
     is_disputed: bool = False
     paid_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteCredit:
-    """A credit note as the provider has it. refund_id: "" when nothing went back through it."""
+    """A credit note as the provider has it. refund_id: "" when nothing went back through it.
+
+    credit_note_id: ours, "" for one that was made there.
+    """
 
     provider_credit_id: str
     credit_note_id: str
     total: Decimal
     refund_id: str = ""
+    is_void: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

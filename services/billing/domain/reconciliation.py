@@ -10,7 +10,7 @@ from enum import Enum
 
 from services.billing.domain.invoice_record import Invoice
 from services.billing.domain.invoice_state import InvoiceState
-from services.billing.domain.payment import Payment, PaymentKind, PaymentState
+from services.billing.domain.payment import Payment, PaymentKind
 from services.billing.domain.provider import RemoteInvoice, RemotePayment, RemoteState
 from services.kernel.money import Money, add_exactly, format_decimal
 from services.kernel.period import Period
@@ -192,7 +192,7 @@ def compare_payments(
     known = {
         payment.provider_payment_id: payment
         for payment in ours
-        if payment.kind is PaymentKind.CHARGE and payment.state is not PaymentState.FAILED
+        if payment.kind is PaymentKind.CHARGE
     }
     there = {payment.provider_payment_id: payment for payment in theirs}
     total = add_exactly(payment.amount for payment in theirs)

@@ -115,6 +115,17 @@ async def has_unsent(tx: Transaction, tenant_id: str, invoice_id: str) -> bool:
     )
 
 
+async def awaits_refund(tx: Transaction, tenant_id: str, invoice_id: str) -> bool:
+    """Tells whether a credit note of the invoice is to be refunded and is not yet."""
+    return bool(
+        await tx.driver.fetchval(
+            "SELECT true FROM billing.credit_note WHERE tenant_id = $1 AND invoice_id = $2"
+            " AND settlement = 'refund' AND state = 'issued' LIMIT 1",
+            *(tenant_id, invoice_id),
+        )
+    )
+
+
 async def list_credit_notes(
     tx: Transaction, page: PageRequest, tokens: PageTokens
 ) -> Page[CreditNote]:

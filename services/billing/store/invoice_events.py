@@ -39,6 +39,16 @@ async def add_events(
     )
 
 
+async def has_event(tx: Transaction, tenant_id: str, invoice_id: str, operation_key: str) -> bool:
+    """Tells whether something of this key happened to an invoice."""
+    statement = select(event_table.c.sequence).where(
+        event_table.c.tenant_id == tenant_id,
+        event_table.c.invoice_id == invoice_id,
+        event_table.c.operation_key == operation_key,
+    )
+    return bool(await tx.scalar(select(statement.exists())))
+
+
 async def list_events(
     tx: Transaction, page: PageRequest, tokens: PageTokens, *, invoice_id: str
 ) -> Page[InvoiceEvent]:

@@ -115,6 +115,10 @@ async def overdue_invoices(
             UNION
             SELECT tenant_id, invoice_id, state FROM billing.invoice
             WHERE next_attempt_at <= $1 AND state IN ('open', 'past_due')
+            AND NOT EXISTS (
+                SELECT FROM billing.payment WHERE payment.tenant_id = invoice.tenant_id
+                AND payment.account_id = invoice.account_id AND payment.state = 'disputed'
+            )
             UNION
             SELECT invoice.tenant_id, invoice.invoice_id, invoice.state
             FROM billing.payment_attempt AS attempt
@@ -145,6 +149,17 @@ async def object_there(
         *(tenant_id, kind, local_id, provider, live_mode),
     )
     return str(found or "")
+
+
+async def is_object(tx: Transaction, provider: str, provider_object_id: str) -> bool:
+    """Tells whether an object of the provider's is one of ours, over all tenants."""
+    return bool(
+        await tx.driver.fetchval(
+            "SELECT true FROM billing.provider_object WHERE provider = $1"
+            " AND provider_object_id = $2 LIMIT 1",
+            *(provider, provider_object_id),
+        )
+    )
 
 
 async def add_object(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from services.billing.domain.payment import (
     PaymentKind,
     PaymentState,
 )
+from services.billing.store import settlements
 from services.billing.tables.provider import payment as table
 from services.billing.tables.provider import payment_attempt as attempt_table
 from services.kernel.filter import FieldType, FilterField
@@ -150,6 +152,55 @@ async def find_by_reference(
     return None if row is None else payment_of(dict(row))
 
 
+async def find_there(tx: Transaction, tenant_id: str, provider_payment_id: str) -> Payment | None:
+    """Returns what the provider knows by an id."""
+    row = await tx.driver.fetchrow(
+        "SELECT * FROM billing.payment WHERE tenant_id = $1 AND provider_payment_id = $2",
+        *(tenant_id, provider_payment_id),
+    )
+    return None if row is None else payment_of(dict(row))
+
+
+async def owner_of(
+    tx: Transaction, provider: str, provider_payment_ids: Collection[str]
+) -> tuple[str, str, str] | None:
+    """Returns tenant, invoice and payment of a charge, over all tenants."""
+    row = await tx.driver.fetchrow(
+        "SELECT tenant_id, invoice_id, payment_id FROM billing.payment WHERE provider = $1"
+        " AND provider_payment_id <> '' AND provider_payment_id = ANY ($2::text[])"
+        " AND kind = 'charge'",
+        *(provider, list(provider_payment_ids)),
+    )
+    return None if row is None else (row["tenant_id"], row["invoice_id"], row["payment_id"])
+
+
+async def set_state(tx: Transaction, tenant_id: str, payment_id: str, state: PaymentState) -> None:
+    """Stores how far a payment is."""
+    await tx.driver.execute(
+        "UPDATE billing.payment SET state = $3 WHERE tenant_id = $1 AND payment_id = $2",
+        *(tenant_id, payment_id, state.value),
+    )
+
+
+async def set_fee(tx: Transaction, tenant_id: str, payment_id: str, fee: Decimal) -> None:
+    """Stores what the provider kept of a payment, in its currency."""
+    await tx.driver.execute(
+        "UPDATE billing.payment SET fee = $3 WHERE tenant_id = $1 AND payment_id = $2",
+        *(tenant_id, payment_id, fee),
+    )
+
+
+async def has_dispute(tx: Transaction, tenant_id: str, account_id: str) -> bool:
+    """Tells whether a payment of the account is disputed."""
+    return bool(
+        await tx.driver.fetchval(
+            "SELECT true FROM billing.payment WHERE tenant_id = $1 AND account_id = $2"
+            " AND state = 'disputed' LIMIT 1",
+            *(tenant_id, account_id),
+        )
+    )
+
+
 async def payments_of_invoice(tx: Transaction, tenant_id: str, invoice_id: str) -> list[Payment]:
     """Returns what came in for an invoice and went back, oldest first."""
     rows = await tx.driver.fetch(
@@ -173,7 +224,12 @@ async def list_payments(tx: Transaction, page: PageRequest, tokens: PageTokens) 
     """Returns a page of payments."""
     statement = select(table).where(table.c.tenant_id == page.tenant_id)
     found = await _PAYMENTS.page(tx, statement, page, tokens)
-    return Page([payment_of(dict(row)) for row in found.items], found.next_page_token)
+    listed = [payment_of(dict(row)) for row in found.items]
+    known = await settlements.of_payments(tx, page.tenant_id, [one.payment_id for one in listed])
+    return Page(
+        [replace(one, settlement=known.get(one.payment_id)) for one in listed],
+        found.next_page_token,
+    )
 
 
 async def running_attempt(

@@ -190,3 +190,18 @@ reconciliation_diff = Table(
     Column("note", Text, nullable=False),
     Column("created_at", INSTANT, nullable=False),
 )
+
+settlement = Table(
+    "settlement",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("payment_id", Text, primary_key=True),
+    Column("provider_transaction_id", Text, nullable=False),
+    Column("currency_code", CHAR(3), nullable=False),
+    Column("gross", MONEY, nullable=False),
+    Column("fee", MONEY, nullable=False),
+    Column("net", MONEY, nullable=False),
+    Column("exchange_rate", MONEY),
+    Column("exchange_difference", MONEY),
+    Column("created_at", INSTANT, nullable=False),
+)

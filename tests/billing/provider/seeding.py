@@ -20,6 +20,7 @@ from services.billing.store import accounts, invoices
 from services.kernel.clock import SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
+from services.kernel.exchange import ExchangeRates
 from services.kernel.ids import new_id
 from services.kernel.pagination import PageTokens
 from services.kernel.period import Period
@@ -164,5 +165,6 @@ def work_of(
         tokens=PageTokens(b"tokens"),
         clock=SystemClock(),
         usage=usage or NoUsage(),
+        rates=ExchangeRates(),
         has_safeguards=has_safeguards,
     )

@@ -20,6 +20,7 @@ from services.billing.service.provider.providers import Providers
 from services.billing.service.provider.reconciling import Wanted
 from services.billing.service.provider.work import ProviderWork
 from services.billing.store import reconciliations as rows
+from services.billing.store.payments import list_payments
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.jobs import Job
@@ -148,6 +149,21 @@ async def test_money_that_differs_is_found_and_left_to_a_person(
     assert {diff.state for diff in diffs} == {DiffState.OPEN}
     assert {diff.invoice_id for diff in diffs} == {stage.seeded[0].invoice_id}
     assert found.repaired_count == 0
+
+
+async def test_what_is_paid_out_is_booked_with_its_fee_once(stage: Stage) -> None:
+    await stage.reconcile()
+    await stage.reconcile()
+
+    page = PageRequest(tenant_id=stage.tenant, method="x")
+    async with stage.database.read(stage.tenant) as tx:
+        listed = (await list_payments(tx, page, TOKENS)).items
+    assert len(listed) == 2
+    for payment in listed:
+        assert payment.settlement is not None
+        assert payment.settlement.gross == payment.amount
+        assert payment.settlement.net == payment.settlement.gross - payment.settlement.fee
+        assert payment.fee == payment.settlement.fee.amount > 0
 
 
 async def test_a_second_charge_is_found(stage: Stage) -> None:

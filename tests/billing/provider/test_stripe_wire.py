@@ -13,7 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from services.billing.domain.provider import PushedCredit, PushedInvoice, PushedLine
+from services.billing.domain.provider import (
+    DisputeState,
+    PushedCredit,
+    PushedInvoice,
+    PushedLine,
+    RemoteSettlement,
+)
 from services.billing.service.provider import stripe_objects
 from services.billing.service.provider.port import (
     AnsweredBadly,
@@ -63,10 +69,31 @@ ANSWERS: dict[str, Any] = {
     "GetChargesCharge": {
         "id": "ch_1",
         "object": "charge",
+        "amount": 1190,
         "amount_refunded": 190,
         "currency": "eur",
         "disputed": True,
+        "payment_intent": "pi_1",
+        "balance_transaction": {
+            "id": "txn_1",
+            "object": "balance_transaction",
+            "currency": "usd",
+            "amount": 1300,
+            "fee": 60,
+            "net": 1240,
+            "exchange_rate": 1.0924,
+        },
     },
+    "GetRefunds": [
+        {
+            "id": "re_1",
+            "object": "refund",
+            "amount": 190,
+            "status": "failed",
+            "created": 1_770_000_000,
+        }
+    ],
+    "GetChargesChargeDispute": {"id": "du_1", "object": "dispute", "status": "under_review"},
     "GetCreditNotes": [],
     "PostCreditNotes": {"id": "cn_1", "object": "credit_note", "total": 100, "currency": "eur"},
     "PostSetupIntents": {"id": "seti_1", "object": "setup_intent", "client_secret": "s"},
@@ -180,7 +207,9 @@ async def call_everything(provider: StripeProvider) -> None:
     for settlement in ("refund", "balance", "out_of_band", "reduce_due"):
         await provider.credit("k", credit(settlement))
     await provider.find_credit(credit("refund"))
+    await provider.credits_of("in_1")
     await provider.payments_of("in_1", is_detailed=True)
+    await provider.fetch_charge("ch_1")
     await provider.begin_setup(customer_id="cus_1")
     await provider.finished_setup("seti_1")
     await provider.attach("pm_1", customer_id="cus_1")
@@ -274,3 +303,21 @@ async def test_each_answer_means_one_thing(
 def test_amounts_are_sent_in_the_units_of_stripe(amount: str, code: str, units: int) -> None:
     assert stripe_objects.units(Decimal(amount), code) == units
     assert stripe_objects.amount(units, code) == Decimal(amount)
+
+
+async def test_a_charge_is_read_with_its_dispute_refunds_and_what_is_paid_out() -> None:
+    async with recorded() as (provider, _):
+        charge = await provider.fetch_charge("ch_1")
+        [payment] = await provider.payments_of("in_1", is_detailed=True)
+
+    assert charge is not None
+    assert (charge.payment_ids, charge.dispute) == (["ch_1", "pi_1"], DisputeState.OPEN)
+    assert [(one.amount, one.has_failed) for one in charge.refunds] == [(Decimal("1.90"), True)]
+    assert payment.settlement == RemoteSettlement(
+        provider_transaction_id="txn_1",
+        currency_code="USD",
+        gross=Decimal("13.00"),
+        fee=Decimal("0.60"),
+        exchange_rate=Decimal("1.0924"),
+    )
+    assert payment.fee is None  # it is in another currency than the payment

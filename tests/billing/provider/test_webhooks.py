@@ -29,7 +29,7 @@ from google.api.httpbody_pb2 import HttpBody
 from services.billing.domain.webhook import EventState, retry_at
 from services.billing.service.provider import inbox
 from services.billing.service.provider.providers import Providers
-from services.billing.service.provider.stripe_provider import event_of
+from services.billing.service.provider.stripe_objects import event_of
 from services.billing.store import webhook_events
 from services.kernel.clock import SystemClock
 from services.kernel.database import Database

@@ -44,6 +44,7 @@ class PeerOverlay:
         self._forward = forward
         self._kept: dict[str, dict[str, Any]] = {}  # what an object has beyond the peer's answer
         self._line_taxes: dict[str, int] = {}  # of all lines of an invoice, by its id
+        self._disputes: dict[str, str] = {}  # status, by charge
         self._paying = asyncio.Lock()  # a charge is told from others by when it was made
         self._tax_of: dict[str, list[str]] = {}  # lines of the peer that are tax, by invoice
         self._currency: dict[str, str] = {}
@@ -64,6 +65,7 @@ class PeerOverlay:
             "GetInvoicePayments": self._list_payments,
             "PostBillingPortalSessions": self._portal,
             "PostBillingMeterEvents": self._meter_event,
+            "GetChargesChargeDispute": self._dispute,
             "GetBillingMeters": self._meters,
             "GetBillingMetersIdEventSummaries": self._summaries,
         }
@@ -227,6 +229,29 @@ class PeerOverlay:
         invoice_id = asked.parameters.get("invoice")
         found = [p for p in self.payments if invoice_id in (None, p["invoice"])]
         return 200, _page(asked.path, found, has_more=False)
+
+    def dispute(self, charge_id: str, status: str) -> dict[str, Any]:
+        """Lets the payer dispute a charge, and returns the event that tells of it.
+
+        The peer's own disputes begin only with charges that no invoice asked for.
+        """
+        self._kept.setdefault(charge_id, {}).update(disputed=True)
+        self._disputes[charge_id] = status
+        found = {"id": f"du_{charge_id}", "object": "dispute", "charge": charge_id}
+        is_closed = status in ("won", "lost")
+        return {
+            "id": f"evt_{next(self._ids)}",
+            "object": "event",
+            "type": f"charge.dispute.{'closed' if is_closed else 'created'}",
+            "created": int(time.time()),
+            "livemode": False,
+            "data": {"object": found | {"status": status}},
+        }
+
+    async def _dispute(self, asked: Recorded, _: str) -> Answer:
+        charge_id = asked.path.split("/")[3]
+        status = self._disputes[charge_id]
+        return 200, {"id": f"du_{charge_id}", "object": "dispute", "status": status}
 
     async def _portal(self, asked: Recorded, _: str) -> Answer:
         number = next(self._ids)

@@ -124,6 +124,9 @@ class Collecting:
             due_at = invoice.next_attempt_at
             if invoice.state not in COLLECTIBLE or due_at is None or due_at > self._clock.now():
                 return None
+            if await payments.has_dispute(tx, tenant_id, invoice.account_id):
+                # Who disputes one payment is charged no other until that is decided.
+                return None
             return await self._attempt(tx, invoice, invoice.attempt_count + 1)
 
     async def _attempt(

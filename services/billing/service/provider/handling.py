@@ -17,6 +17,7 @@ from services.billing.domain.webhook import (
     retry_at,
 )
 from services.billing.errors import InvoiceNotFound
+from services.billing.service.provider.charges import ChargeEvents, NotYet
 from services.billing.service.provider.following import Following
 from services.billing.service.provider.inbox import wake
 from services.billing.service.provider.port import ProviderFault
@@ -36,20 +37,23 @@ CLAIM = timedelta(minutes=10)  # a batch in those lanes, each request timing out
 log = structlog.get_logger(__name__)
 
 
-class NotYet(Exception):
-    """The object is ours, and what it is about is not there yet."""
-
-
 class Handling:
     """What the worker does with events."""
 
     def __init__(
-        self, database: Database, providers: Providers, following: Following, *, clock: Clock
+        self,
+        database: Database,
+        providers: Providers,
+        following: Following,
+        charges: ChargeEvents,
+        *,
+        clock: Clock,
     ) -> None:
         """Takes what learns from fetched objects."""
         self._database = database
         self._providers = providers
         self._following = following
+        self._charges = charges
         self._clock = clock
 
     async def run(self, _: Job) -> None:
@@ -122,9 +126,30 @@ class Handling:
             return await self._apply_invoice(event, opened)
         if kind is ObjectKind.PAYMENT_METHOD:
             return await self._apply_method(event, opened)
-        # Refunds, disputes and credit notes are compared by reconciliation; setups end in
-        # SetPaymentMethod, which the browser's page calls.
+        if kind is ObjectKind.CHARGE:
+            return await self._apply_charge(event, opened)
+        if kind is ObjectKind.CREDIT_NOTE:
+            return await self._apply_credit(event, opened)
+        # Setups end in SetPaymentMethod, which the browser's page calls.
         return EventState.IGNORED
+
+    async def _apply_charge(self, event: WebhookEvent, opened: Opened) -> EventState:
+        async with opened.turn():
+            charge = await opened.provider.fetch_charge(event.object_id)
+        is_ours = charge is not None and await self._charges.follow(opened, charge)
+        return EventState.HANDLED if is_ours else EventState.FOREIGN
+
+    async def _apply_credit(self, event: WebhookEvent, opened: Opened) -> EventState:
+        state = await self._apply_invoice(event, opened)
+        if state is EventState.HANDLED:
+            async with opened.turn():
+                remote = await opened.provider.fetch_invoice(event.object_id)
+                credits_there = await opened.provider.credits_of(event.object_id)
+            if remote is not None:
+                await self._charges.follow_credits(
+                    remote.tenant_id, remote.invoice_id, credits_there
+                )
+        return state
 
     async def _apply_invoice(self, event: WebhookEvent, opened: Opened) -> EventState:
         async with opened.turn():

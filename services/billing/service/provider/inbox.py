@@ -21,7 +21,7 @@ from services.billing.errors import (
 )
 from services.billing.service.provider.providers import WEBHOOK_SECRET
 from services.billing.service.provider.queue import WEBHOOK_JOB
-from services.billing.service.provider.stripe_provider import event_of
+from services.billing.service.provider.stripe_objects import event_of
 from services.billing.store import provider_settings as settings_rows
 from services.billing.store import webhook_events as rows
 from services.kernel import audit

@@ -14,6 +14,7 @@ from services.billing.domain.provider import (
     PushedCredit,
     PushedInvoice,
     PushedLine,
+    RemoteCharge,
     RemoteCredit,
     RemoteEvent,
     RemoteInvoice,
@@ -139,6 +140,16 @@ class OfflineProvider:
     async def find_credit(self, credit: PushedCredit) -> RemoteCredit | None:
         """Returns the credit note, which needs no making."""
         return await self.credit("", credit)
+
+    async def credits_of(self, provider_invoice_id: str) -> Sequence[RemoteCredit]:
+        """Returns none: they are in the tables."""
+        del provider_invoice_id
+        return []
+
+    async def fetch_charge(self, charge_id: str) -> RemoteCharge | None:
+        """Returns none: nobody is charged."""
+        del charge_id
+        return None
 
     async def payments_of(
         self, provider_invoice_id: str, *, is_detailed: bool = False

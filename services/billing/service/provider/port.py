@@ -16,6 +16,7 @@ from services.billing.domain.provider import (
     PushedCredit,
     PushedInvoice,
     PushedLine,
+    RemoteCharge,
     RemoteCredit,
     RemoteEvent,
     RemoteInvoice,
@@ -158,6 +159,12 @@ class PaymentProvider(Protocol):
 
     async def find_credit(self, credit: PushedCredit) -> RemoteCredit | None:
         """Returns the credit note, None when there is none."""
+
+    async def credits_of(self, provider_invoice_id: str) -> Sequence[RemoteCredit]:
+        """Returns all credit notes of an invoice, whoever made them."""
+
+    async def fetch_charge(self, charge_id: str) -> RemoteCharge | None:
+        """Returns a charge with its dispute and refunds, None when it is unknown."""
 
     async def payments_of(
         self, provider_invoice_id: str, *, is_detailed: bool = False

@@ -40,6 +40,7 @@ from services.billing.service.provider.following import Following
 from services.billing.service.provider.port import ProviderFault
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.queue import RECONCILE_JOB
+from services.billing.service.provider.settling import Settling
 from services.billing.store import invoices, payment_methods, payments, webhook_events
 from services.billing.store import reconciliations as rows
 from services.kernel import audit
@@ -83,15 +84,20 @@ class Reconciling:
         providers: Providers,
         following: Following,
         usage: UsageComparison,
+        settling: Settling,
         *,
         tokens: PageTokens,
         clock: Clock,
     ) -> None:
-        """following: learns from fetched objects. usage: compares what was billed of it."""
+        """following: learns from fetched objects. usage: compares what was billed of it.
+
+        settling: books what the provider pays out.
+        """
         self._database = database
         self._providers = providers
         self._following = following
         self._usage = usage
+        self._settling = settling
         self._tokens = tokens
         self._clock = clock
 
@@ -235,6 +241,7 @@ class Reconciling:
             theirs = await opened.provider.payments_of(there, is_detailed=True)
         async with self._database.read(tenant_id) as tx:
             ours = await payments.payments_of_invoice(tx, tenant_id, invoice.invoice_id)
+        await self._settling.record(tenant_id, ours, theirs)
         # Until ours follows, a charge that only they know is no more than that.
         if invoice.paid_at is None and len(theirs) < 2:  # noqa: PLR2004 - one charge too many
             return

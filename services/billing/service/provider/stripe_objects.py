@@ -9,12 +9,17 @@ from typing import Any
 
 from services.billing.domain.currency import currency
 from services.billing.domain.provider import (
+    DisputeState,
     PushedLine,
+    RemoteCharge,
     RemoteCredit,
+    RemoteEvent,
     RemoteInvoice,
     RemoteLine,
     RemoteMethod,
     RemotePayment,
+    RemoteRefund,
+    RemoteSettlement,
     RemoteState,
 )
 
@@ -29,6 +34,15 @@ _KINDS = {
     "bacs_debit": "bank_debit",
     "au_becs_debit": "bank_debit",
     "acss_debit": "bank_debit",
+}
+
+# What is not here, such as `needs_response` or `under_review`, is not decided.
+_DISPUTES = {
+    "won": DisputeState.WON,
+    "lost": DisputeState.LOST,
+    # An inquiry that became no dispute took no money.
+    "warning_closed": DisputeState.WON,
+    "prevented": DisputeState.WON,
 }
 
 
@@ -122,10 +136,53 @@ def payment_of(found: dict[str, Any]) -> RemotePayment:
 
 def detailed(payment: RemotePayment, charge: dict[str, Any]) -> RemotePayment:
     """Adds what only the charge tells."""
+    settlement = _settlement_of(charge.get("balance_transaction"))
+    is_same = settlement is not None and settlement.currency_code == payment.currency_code
     return replace(
         payment,
         refunded=amount(charge["amount_refunded"], charge["currency"]),
+        fee=settlement.fee if settlement is not None and is_same else None,
+        settlement=settlement,
         is_disputed=bool(charge.get("disputed")),
+    )
+
+
+def _settlement_of(found: Any) -> RemoteSettlement | None:
+    """Builds what is paid out; None where the charge does not say yet."""
+    if not isinstance(found, dict):
+        return None
+    code = found["currency"].upper()
+    rate = found.get("exchange_rate")
+    return RemoteSettlement(
+        provider_transaction_id=found["id"],
+        currency_code=code,
+        gross=amount(found["amount"], code),
+        fee=amount(found["fee"], code),
+        exchange_rate=None if rate is None else Decimal(str(rate)),
+    )
+
+
+def charge_of(
+    charge: dict[str, Any], refunds: list[dict[str, Any]], dispute: dict[str, Any] | None
+) -> RemoteCharge:
+    """Builds a charge with what became of it."""
+    code = charge["currency"].upper()
+    ids = (charge["id"], charge.get("payment_intent"))
+    return RemoteCharge(
+        payment_ids=[str(each) for each in ids if each],
+        customer_id=str(charge.get("customer") or ""),
+        currency_code=code,
+        amount=amount(charge["amount"], code),
+        dispute=None if dispute is None else _DISPUTES.get(dispute["status"], DisputeState.OPEN),
+        refunds=[
+            RemoteRefund(
+                provider_refund_id=found["id"],
+                amount=amount(found["amount"], code),
+                has_failed=found.get("status") in ("failed", "canceled"),
+                created_at=instant(found["created"]),
+            )
+            for found in refunds
+        ],
     )
 
 
@@ -152,4 +209,20 @@ def credit_of(found: dict[str, Any]) -> RemoteCredit:
         credit_note_id=(found.get("metadata") or {}).get(CREDIT, ""),
         total=amount(found["total"], found["currency"]),
         refund_id=refund if isinstance(refund, str) else refund["id"],
+        is_void=found.get("status") == "void",
+    )
+
+
+def event_of(found: dict[str, Any]) -> RemoteEvent:
+    """Builds an event; it is about the charge of a refund or dispute, a credit note's invoice."""
+    about = found["data"]["object"]
+    owner = {"refund": "charge", "dispute": "charge", "credit_note": "invoice"}
+    object_id = about.get(owner.get(about.get("object", ""), "id")) or about.get("id")
+    return RemoteEvent(
+        event_id=found["id"],
+        event_type=found["type"],
+        object_id=str(object_id or ""),
+        live_mode=bool(found["livemode"]),
+        api_version=found.get("api_version") or "",
+        created_at=instant(found["created"]),
     )

@@ -13,6 +13,7 @@ from services.billing.domain.provider import (
     PushedCredit,
     PushedInvoice,
     PushedLine,
+    RemoteCharge,
     RemoteCredit,
     RemoteEvent,
     RemoteInvoice,
@@ -56,13 +57,14 @@ class StripeProvider:
             if base_url is None
             else dict.fromkeys(("api", "connect", "files", "meter_events"), base_url)
         )
-        self._v1 = stripe.StripeClient(
+        self._client = stripe.StripeClient(
             api_key,
             base_addresses=addresses,
             http_client=self._http,
             max_network_retries=RETRIES,
             stripe_version=API_VERSION,
-        ).v1
+        )
+        self._v1 = self._client.v1
 
     async def create_customer(
         self, key: str, *, tenant_id: str, account_id: str, currency_code: str
@@ -226,11 +228,37 @@ class StripeProvider:
 
     async def find_credit(self, credit: PushedCredit) -> RemoteCredit | None:
         """Lists the invoice's credit notes, and looks for ours."""
-        params = {"invoice": credit.provider_invoice_id, "limit": PAGE}
-        async for found in _pages(self._v1.credit_notes.list_async, params):
-            if (found.get("metadata") or {}).get(objects.CREDIT) == credit.credit_note_id:
-                return objects.credit_of(found)
+        for found in await self.credits_of(credit.provider_invoice_id):
+            if found.credit_note_id == credit.credit_note_id:
+                return found
         return None
+
+    async def credits_of(self, provider_invoice_id: str) -> Sequence[RemoteCredit]:
+        """Lists the invoice's credit notes."""
+        params = {"invoice": provider_invoice_id, "limit": PAGE}
+        pages = _pages(self._v1.credit_notes.list_async, params)
+        return [objects.credit_of(found) async for found in pages]
+
+    async def fetch_charge(self, charge_id: str) -> RemoteCharge | None:
+        """Fetches the charge, its refunds, and its dispute where it has one."""
+        try:
+            charge = _plain(await asked(self._v1.charges.retrieve_async(charge_id)))
+        except Refused as fault:
+            if _was_gone(fault):
+                return None
+            raise
+        refunds = [
+            found
+            async for found in _pages(
+                self._v1.refunds.list_async, {"charge": charge_id, "limit": PAGE}
+            )
+        ]
+        dispute = None
+        if charge.get("disputed"):
+            # The SDK has no method that finds a charge's dispute.
+            call = self._client.raw_request_async("get", f"/v1/charges/{charge_id}/dispute")
+            dispute = dict((await asked(call)).data)
+        return objects.charge_of(charge, refunds, dispute)
 
     async def payments_of(
         self, provider_invoice_id: str, *, is_detailed: bool = False
@@ -250,7 +278,8 @@ class StripeProvider:
         if charge_id.startswith("pi_"):
             intent = _plain(await asked(self._v1.payment_intents.retrieve_async(charge_id)))
             charge_id = str(intent["latest_charge"])
-        return _plain(await asked(self._v1.charges.retrieve_async(charge_id)))
+        params: Any = {"expand": ["balance_transaction"]}
+        return _plain(await asked(self._v1.charges.retrieve_async(charge_id, params)))
 
     async def begin_setup(self, *, customer_id: str) -> Setup:
         """Begins a setup for charges without the payer; Stripe offers the methods."""
@@ -313,7 +342,7 @@ class StripeProvider:
         """Yields events, newest first; Stripe keeps them for 30 days."""
         params = {"created": {"gte": _seconds(since)}, "limit": PAGE}
         async for found in _pages(self._v1.events.list_async, params):
-            yield event_of(found)
+            yield objects.event_of(found)
 
     async def invoices_since(
         self, since: datetime, until: datetime
@@ -328,18 +357,6 @@ class StripeProvider:
     async def close(self) -> None:
         """Closes the connections."""
         await self._http.close_async()  # type: ignore[no-untyped-call] # the SDK types it not
-
-
-def event_of(found: dict[str, Any]) -> RemoteEvent:
-    """Builds an event; a refund or dispute points at its charge's object by its own id."""
-    return RemoteEvent(
-        event_id=found["id"],
-        event_type=found["type"],
-        object_id=str(found["data"]["object"].get("id") or ""),
-        live_mode=bool(found["livemode"]),
-        api_version=found.get("api_version") or "",
-        created_at=objects.instant(found["created"]),
-    )
 
 
 async def _pages(call: Any, params: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:

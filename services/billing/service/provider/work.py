@@ -8,6 +8,7 @@ from services.billing.service.comparing_usage import UsageComparison, UsageSums
 from services.billing.service.credits import Credits
 from services.billing.service.journal import Journal
 from services.billing.service.moving import InvoiceMoves
+from services.billing.service.provider.charges import ChargeEvents
 from services.billing.service.provider.closing import Closing
 from services.billing.service.provider.collecting import Collecting
 from services.billing.service.provider.following import Following
@@ -28,11 +29,13 @@ from services.billing.service.provider.queue import (
 )
 from services.billing.service.provider.reconciling import HOURLY_JOB, NIGHTLY_JOB, Reconciling
 from services.billing.service.provider.settings import Settings
+from services.billing.service.provider.settling import Settling
 from services.billing.service.provider.steps import Steps
 from services.billing.service.provider.sweeping import Sweeping
 from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
+from services.kernel.exchange import ExchangeRates
 from services.kernel.job_worker import JobWorker
 from services.kernel.pagination import PageTokens
 
@@ -68,10 +71,11 @@ class ProviderWork:
         tokens: PageTokens,
         clock: Clock,
         usage: UsageSums,
+        rates: ExchangeRates,
         allows_live_keys: bool = False,
         has_safeguards: bool = True,
     ) -> ProviderWork:
-        """usage: what invoices are compared with.
+        """usage: what invoices are compared with. rates: what payouts are compared with.
 
         has_safeguards: False leaves read-back and fence out, for the test that shows why.
         """
@@ -87,7 +91,13 @@ class ProviderWork:
             collecting=collecting,
             following=following,
             closing=Closing(database, providers, steps, journal, clock=clock),
-            handling=Handling(database, providers, following, clock=clock),
+            handling=Handling(
+                database,
+                providers,
+                following,
+                ChargeEvents(database, journal, clock=clock),
+                clock=clock,
+            ),
             sweeping=Sweeping(database, clock=clock),
             inbox=Inbox(database, envelope, tokens=tokens, clock=clock),
             settings=Settings(
@@ -107,6 +117,7 @@ class ProviderWork:
                 providers,
                 following,
                 UsageComparison(database, usage),
+                Settling(database, rates, clock=clock),
                 tokens=tokens,
                 clock=clock,
             ),

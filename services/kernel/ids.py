@@ -9,6 +9,8 @@ import time
 from services.kernel.errors import InvalidArgument
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
+# Two characters at once: an id is made for every decision and every fact.
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _RESOURCE_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._@:\-]{0,62}", re.ASCII)
 
 
@@ -25,8 +27,7 @@ def new_id() -> str:
     Source: the ULID layout.
     """
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    characters = [_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5)]
-    return "".join(characters)
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def require_resource_id(value: str) -> str:

@@ -339,7 +339,7 @@ class _Endpoint:
         except DecodeError as error:
             raise MalformedMessage from error
         if not self._policy.validates_items:
-            validate(request)
+            validate(request, raw)
         return request
 
 

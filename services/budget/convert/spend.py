@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from finops.budget.v1 import budget_model_pb2, spend_messages_pb2, spend_model_pb2
 from google.protobuf.message import Message
 
-from services.budget.convert.instants import (
-    from_amount,
-    from_instant,
-    from_money,
-    from_optional,
-    from_period,
-    to_money,
-)
+from services.budget.convert.instants import to_money
 from services.budget.domain.scope import SpendAttributes
 from services.budget.domain.spend import (
     BudgetCheck,
@@ -31,7 +24,7 @@ from services.budget.service.asking import SpendQuestion
 from services.budget.service.spend_request import Release, Settle
 from services.kernel.caller import Caller
 from services.kernel.listing import page_request
-from services.kernel.money import format_decimal, parse_decimal
+from services.kernel.money import Money, format_decimal, parse_decimal
 from services.kernel.pagination import Page, PageRequest
 
 HOLD_DEFAULT: Final = timedelta(minutes=15)
@@ -117,13 +110,18 @@ def from_page(
 
 
 def from_authorization(one: SpendAuthorization) -> spend_model_pb2.SpendAuthorization:
-    """Converts an authorization."""
+    """Converts an authorization.
+
+    Written as nested mappings, which protobuf takes in one step: messages inside messages are
+    copied at each level, and this is part of every answer.
+    """
+    code = one.held.currency_code
     subject = one.subject
     return spend_model_pb2.SpendAuthorization(
         authorization_id=one.authorization_id,
         tenant_id=one.tenant_id,
         state=int(one.state),  # type: ignore[arg-type] # numbers are the contract's
-        subject=spend_model_pb2.SpendSubject(
+        subject=_fields(
             user_id=subject.user_id,
             department_id=subject.department_id,
             project=subject.project,
@@ -135,36 +133,36 @@ def from_authorization(one: SpendAuthorization) -> spend_model_pb2.SpendAuthoriz
             tags=dict(subject.tags),
         ),
         decision=_decision(one.decision),
-        held=from_money(one.held),
-        settled=None if one.settled is None else from_money(one.settled),
-        excess=from_amount(one.held.currency_code, one.excess),
+        held=_amount(code, one.held.amount),
+        settled=None if one.settled is None else _money(one.settled),
+        excess=_amount(code, one.excess),
         settled_late=one.is_settled_late,
         usage_source=one.usage_source,
         usage_event_id=one.usage_event_id,
         request_id=one.request_id,
-        create_time=from_instant(one.created_at),
-        expire_time=from_instant(one.expires_at),
-        end_time=from_optional(one.ended_at),
+        create_time=_stamp(one.created_at),
+        expire_time=_stamp(one.expires_at),
+        end_time=_stamp(one.ended_at),
     )
 
 
-def _decision(decision: SpendDecision) -> spend_model_pb2.SpendDecision:
-    return spend_model_pb2.SpendDecision(
-        outcome=int(decision.outcome),  # type: ignore[arg-type] # as above
-        asked=from_money(decision.estimate.amount),
+def _decision(decision: SpendDecision) -> Any:
+    return _fields(
+        outcome=int(decision.outcome),
+        asked=_money(decision.estimate.amount),
         estimate=_estimate(decision.estimate),
         checks=[_check(check) for check in decision.checks],
-        retry_time=from_optional(decision.retry_at),
+        retry_time=_stamp(decision.retry_at),
         explanation=decision.explanation,
     )
 
 
-def _estimate(estimate: CostEstimate) -> spend_model_pb2.CostEstimate:
+def _estimate(estimate: CostEstimate) -> Any:
     worst = estimate.worst_case
-    return spend_model_pb2.CostEstimate(
-        method=int(estimate.method),  # type: ignore[arg-type] # as above
-        amount=from_money(estimate.amount),
-        worst_case=None if worst is None else from_money(worst),
+    return _fields(
+        method=int(estimate.method),
+        amount=_money(estimate.amount),
+        worst_case=None if worst is None else _money(worst),
         quantile_ratio=_ratio(estimate.quantile),
         sample_count=estimate.sample_count,
         excess_probability_ratio=_ratio(estimate.excess_probability),
@@ -172,25 +170,46 @@ def _estimate(estimate: CostEstimate) -> spend_model_pb2.CostEstimate:
     )
 
 
-def _check(check: BudgetCheck) -> spend_model_pb2.BudgetCheck:
+def _check(check: BudgetCheck) -> Any:
     code = check.currency_code
-    return spend_model_pb2.BudgetCheck(
+    period = check.period
+    return _fields(
         budget_id=check.budget_id,
         display_name=check.display_name,
         version=check.version,
         enforcement=_ENFORCEMENTS[check.enforcement],
-        period=from_period(check.period),
-        limit=from_amount(code, check.limit),
-        spent=from_amount(code, check.spent),
-        held=from_amount(code, check.held),
-        asked=from_amount(code, check.asked),
-        remaining=from_amount(code, check.remaining),
+        period=_fields(start_time=_stamp(period.start), end_time=_stamp(period.end)),
+        limit=_amount(code, check.limit),
+        spent=_amount(code, check.spent),
+        held=_amount(code, check.held),
+        asked=_amount(code, check.asked),
+        remaining=_amount(code, check.remaining),
         exchange_rate=_ratio(check.rate),
         exchange_rate_date=check.rate_date,
-        reset_time=from_optional(check.reset_at),
+        reset_time=_stamp(check.reset_at),
         blocking=check.is_blocking,
         reason=check.reason,
     )
+
+
+def _money(money: Money) -> Any:
+    return _amount(money.currency_code, money.amount)
+
+
+def _amount(currency_code: str, amount: Decimal) -> Any:
+    return {"currency_code": currency_code, "amount": format_decimal(amount)}
+
+
+def _stamp(instant: datetime | None) -> Any:
+    if instant is None:
+        return None
+    # A float tells microseconds apart until the year 2200, so none is rounded to the next second.
+    return {"seconds": int(instant.timestamp()), "nanos": instant.microsecond * 1_000}
+
+
+def _fields(**fields: Any) -> Any:
+    """Returns a message as its fields; one that is None stays unset."""
+    return fields
 
 
 def _ratio(value: Decimal | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from services.budget.domain.scope import SpendAttributes
 
+COMPLETIONS_MAX = 50_000  # combinations of attributes remembered, about 40 MB
 CHAIN_MAX = 64  # the directory's own bound; also ends a cycle that a half-read directory shows
 
 
@@ -22,6 +23,10 @@ class Directory:
     parents: Mapping[str, str] = field(default_factory=dict)
     departments: Mapping[str, str] = field(default_factory=dict)
     managers: Mapping[str, str] = field(default_factory=dict)
+    # Reading the directory again makes another object, which remembers nothing.
+    _completed: dict[SpendAttributes, SpendAttributes] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def department_chain(self, department_id: str) -> tuple[str, ...]:
         """Returns the department and those above it, itself first; empty for none."""
@@ -35,13 +40,21 @@ class Directory:
         """Returns the attributes with the user's department, where none is given, and the chains.
 
         A user or department that the directory does not know stands alone in its chain.
+        Remembered: it stands before every decision and in every page of costs.
         """
+        known = self._completed.get(spend)
+        if known is not None:
+            return known
         department_id = spend.department_id or self.departments.get(spend.user_id, "")
-        return spend._replace(
+        completed = spend._replace(
             department_id=department_id,
             department_chain=self.department_chain(department_id),
             manager_chain=self.manager_chain(spend.user_id),
         )
+        if len(self._completed) >= COMPLETIONS_MAX:
+            self._completed.clear()
+        self._completed[spend] = completed
+        return completed
 
 
 def _chain(above: Mapping[str, str], first: str) -> tuple[str, ...]:

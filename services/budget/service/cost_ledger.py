@@ -15,7 +15,6 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from services.budget.domain.cost_fact import CostFact
-from services.budget.domain.directory import Directory
 from services.budget.domain.estimate import bucket_of
 from services.budget.domain.ledger_entry import LedgerEntryKind, Movement
 from services.budget.domain.scope import SpendAttributes
@@ -24,6 +23,7 @@ from services.budget.domain.spend_errors import DirectoryNotRead
 from services.budget.domain.terms import CostType
 from services.budget.service.budget_index import BudgetIndex, BudgetIndexes
 from services.budget.service.directories import Directories
+from services.budget.service.reading_ahead import read_ahead
 from services.budget.service.spend_ledger import SpendLedger, following
 from services.budget.store import accounts, authorizations, cost_history, counted
 from services.budget.store.accounts import AccountKey, LockedAccount
@@ -37,7 +37,6 @@ from services.kernel.money import EXACT, Money
 
 Pages = Callable[[FeedPosition], AsyncGenerator[FeedPage[CostFact], None]]
 CURRENCIES_CONVERTED: Final = 28  # digits of a rate that an entry shows
-COMPLETIONS_MAX: Final = 50_000  # combinations of attributes remembered, about 40 MB
 _ZERO = Decimal(0)
 
 
@@ -76,14 +75,15 @@ class CostLedger:
         self._ledger = ledger
         self._rates = rates
         self._clock = clock
-        # As the directory said when it was read last; another reading makes another object.
-        self._completions: dict[tuple[str, SpendAttributes], tuple[Directory, SpendAttributes]] = {}
 
     def source(self, pages: Pages) -> Pages:
-        """Returns the pages, having read the directories that each needs, outside transactions."""
+        """Returns the pages, having read the directories that each needs, outside transactions.
+
+        Full pages become larger ones: who is behind locks, writes and commits once for all of them.
+        """
 
         async def read(after: FeedPosition) -> AsyncGenerator[FeedPage[CostFact], None]:
-            async for page in pages(after):
+            async for page in read_ahead(pages(after)):
                 for tenant_id in {item.tenant_id for item in page.items}:
                     if (await self._indexes.get(tenant_id)).budgets:
                         await self._directories.get(tenant_id)
@@ -152,15 +152,7 @@ class CostLedger:
         directory = self._directories.known(tenant_id)
         if directory is None:
             raise DirectoryNotRead(tenant=tenant_id)
-        key = (tenant_id, attributes)
-        known = self._completions.get(key)
-        if known is not None and known[0] is directory:
-            return known[1]
-        if len(self._completions) >= COMPLETIONS_MAX:
-            self._completions.clear()
-        completed = directory.completed(attributes)
-        self._completions[key] = (directory, completed)
-        return completed
+        return directory.completed(attributes)
 
     async def _replaced(
         self, tx: Transaction, items: Sequence[FeedItem[CostFact]], now: datetime

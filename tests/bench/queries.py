@@ -51,8 +51,8 @@ def bench_queries(stack: BenchStack) -> Iterator[Figure]:
     )
 
 
-async def fill(stack: BenchStack, end: datetime) -> None:
-    """Spreads the events over the days before `end`."""
+async def fill(stack: BenchStack, end: datetime, count: int = EVENTS) -> None:
+    """Spreads about so many events over the days before `end`."""
     database = Database.connect(
         stack.usage_database_url, service="usage", worker_url=stack.usage_worker_url
     )
@@ -63,7 +63,7 @@ async def fill(stack: BenchStack, end: datetime) -> None:
         for number, template in enumerate(own)
         for row in await _rows(contexts, template, end)
     ]
-    batches = iter(range(EVENTS // len(rows)))
+    batches = iter(range(count // len(rows)))
 
     async def store() -> None:
         for number in batches:

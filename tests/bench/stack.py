@@ -41,6 +41,16 @@ class BenchStack:
         return f"127.0.0.1:{self.state.processes['budget'].port}"
 
     @property
+    def reporting_address(self) -> str:
+        """Where the reporting service serves gRPC."""
+        return f"127.0.0.1:{self.state.processes['reporting'].port}"
+
+    @property
+    def reporting_pid(self) -> int:
+        """The reporting service's process."""
+        return self.state.processes["reporting"].pid
+
+    @property
     def usage_pid(self) -> int:
         """The usage service's process."""
         return self.state.processes["usage"].pid

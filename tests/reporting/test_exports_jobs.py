@@ -25,6 +25,7 @@ from services.kernel.job_worker import ATTEMPTS, JobWorker
 from services.kernel.jobs import Job
 from services.reporting.bootstrap import ReportingService
 from services.reporting.service.exports import exporting, jobs
+from services.reporting.store import files
 from tests.reporting.conftest import Caller
 from tests.reporting.exported import rows_of
 from tests.reporting.test_exports import PERIOD, record, used
@@ -170,7 +171,7 @@ async def test_deleted_export_leaves_no_file_and_stops_its_worker(
     await record(caller, used(1, "1"))
     made = await create(stub)
     monkeypatch.setattr(jobs, "BATCH_BYTES", 1)
-    append = jobs.files.append
+    append = files.append
 
     async def deleting(*arguments: Any) -> None:
         await append(*arguments)
@@ -180,7 +181,7 @@ async def test_deleted_export_leaves_no_file_and_stops_its_worker(
         await stub.DeleteExport(messages.DeleteExportRequest(export_id=made.export_id))
 
     deleted: list[asyncio.Future[None]] = []
-    monkeypatch.setattr(jobs.files, "append", deleting)
+    monkeypatch.setattr(files, "append", deleting)
 
     await run(built, caller, made.export_id)
     await asyncio.gather(*deleted, return_exceptions=True)

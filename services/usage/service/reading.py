@@ -114,6 +114,7 @@ async def _pages(
             await asyncio.to_thread(arrow_pages.write_page, page, attributes),
             page.table.num_rows,
         )
+        arrow_pages.release_memory()
         if page.table.num_rows < reading.PAGE_ROWS:
             return
         after = page.last

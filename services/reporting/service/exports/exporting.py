@@ -87,12 +87,15 @@ class Exports:
         """Yields the file in pieces; memory is bounded by a page and what the form must hold."""
         table = await self._open(question)
         writer = await asyncio.to_thread(_writer, question)
+        pool = pa.default_memory_pool()
         rows = 0
         try:
             yield Piece(await asyncio.to_thread(writer.begin, table.columns), rows)
             async for page in _one_ahead(table.pages):
                 rows += page.num_rows
                 yield Piece(await asyncio.to_thread(writer.add, page), rows)
+                # Else Arrow keeps what it freed, and the process looks as large as its peak.
+                pool.release_unused()
             rest = writer.end()
             while (content := await asyncio.to_thread(next, rest, None)) is not None:
                 yield Piece(content, rows)

@@ -94,7 +94,8 @@ def _periods(page: _Page) -> dict[str, Any]:
     start = pc.floor_temporal(page["start_time"], unit="second")
     # An instant has a period too: FOCUS's is half-open, so it lasts a second at least.
     end = pc.ceil_temporal(page["end_time"], unit="second")
-    end = pc.max_element_wise(end, pc.add(start, _SECOND))
+    soonest = pc.add(start, _SECOND)
+    end = pc.if_else(pc.greater(end, soonest), end, soonest)
     month = pc.floor_temporal(start, unit="month")
     # Thirty-two days beyond the first lies in the next month, whatever its length.
     beyond = pc.add(month, pa.scalar(32 * 86_400_000_000, pa.duration("us")))

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from services.reporting.domain.exports import Column, ExportQuestion
+from services.reporting.domain.focus import native
 from services.reporting.domain.focus.columns import (
     ALLOWED,
     AMOUNTS,
@@ -107,7 +108,35 @@ def _bill_columns(
         columns[name] = _numbers(columns[name])
     for name in ALLOWED.keys() & columns.keys() & names.keys():
         columns[name] = _each(columns[name], _spelled(name))
-    return columns
+    return _unknown_to(names, columns, page.num_rows) | columns
+
+
+def _unknown_to(names: Mapping[str, str], columns: dict[str, Any], count: int) -> dict[str, Any]:
+    """Returns columns that no bill of the tenant has, because its FOCUS is older, but 1.2 demands.
+
+    Only what follows from the other columns: where a bill has the column, its nulls stay.
+    """
+    nothing = pa.nulls(count, pa.string())
+
+    def where(name: str, value: Any) -> Any:
+        return pc.if_else(pc.is_valid(columns.get(name, nothing)), value, nothing)
+
+    units = [columns.get(name, nothing) for name in ("ConsumedUnit", "PricingUnit")]
+    quantities = [columns.get(name, nothing) for name in ("ConsumedQuantity", "PricingQuantity")]
+    category = columns["ServiceCategory"]
+    following = {
+        "BillingAccountType": where("BillingAccountId", "Billing Account"),
+        "SubAccountType": where("SubAccountId", "Sub Account"),
+        "ServiceSubcategory": pc.binary_join_element_wise("Other (", category, ")", ""),
+        "SkuMeter": where("SkuId", pc.coalesce(*units, native.CHARGES)),
+        "PricingCurrency": columns["BillingCurrency"],
+        "PricingCurrencyEffectiveCost": columns["EffectiveCost"],
+        "PricingCurrencyListUnitPrice": columns.get("ListUnitPrice", nothing),
+        "PricingCurrencyContractedUnitPrice": columns.get("ContractedUnitPrice", nothing),
+        "CommitmentDiscountQuantity": where("CommitmentDiscountId", pc.coalesce(*quantities)),
+        "CommitmentDiscountUnit": where("CommitmentDiscountId", pc.coalesce(*units)),
+    }
+    return {name: column for name, column in following.items() if name not in names}
 
 
 def _kept(column: pa.ChunkedArray, names: Sequence[str]) -> pa.Table:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from services.reporting.domain.exports import Column, Kind
 from services.reporting.service.exports import texts
 
+SLICE_ROWS: Final = 4_096  # as objects they are four times as large as in columns
 _CONTROL: Final = r"[\x00-\x1f]"
 
 
@@ -30,8 +31,10 @@ class JsonWriter:
 
     def add(self, page: pa.Table) -> bytes:
         """Returns more objects, one a line."""
-        if not page.num_rows:
-            return b""
+        slices = range(0, page.num_rows, SLICE_ROWS)
+        return b"".join(self._lines(page.slice(start, SLICE_ROWS)) for start in slices)
+
+    def _lines(self, page: pa.Table) -> bytes:
         parts: list[Any] = []
         for place, column in enumerate(self._columns):
             parts.append(("{" if not place else ",") + json.dumps(column.name) + ":")

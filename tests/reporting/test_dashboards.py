@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import grpc
@@ -17,85 +14,24 @@ from finops.common.v1.money_pb2 import Money
 from finops.reporting.v1 import dashboard_model_pb2 as model
 from finops.reporting.v1 import reporting_messages_pb2 as messages
 from finops.reporting.v1 import reporting_service_pb2_grpc
-from finops.usage.v1 import cost_model_pb2, usage_model_pb2, usage_service_pb2
+from finops.usage.v1 import cost_model_pb2, usage_model_pb2
 
 from services.kernel.client import PeerChannel
 from services.kernel.clock import ManualClock, SystemClock
 from services.kernel.database import Database, PoolLimits
-from services.kernel.ids import new_id
 from services.optimizer import bootstrap as optimizer_bootstrap
 from services.optimizer.settings import OptimizerSettings
 from services.reporting import bootstrap
-from services.reporting.api.dashboards import DashboardMethods
-from services.reporting.convert.instants import from_instant, to_instant
+from services.reporting.convert.instants import to_instant
 from services.reporting.domain.dashboard.question import Part
 from services.reporting.settings import ReportingSettings
 from tests.reporting.conftest import NOW, SECRETS, TODAY, Caller
+from tests.reporting.viewing import Viewer, dashboards, event
 from tests.support.database import migrated
 from tests.support.server import LocalServer, refused, service_token_of, serving
 
 MONTH = datetime(2026, 6, 1, tzinfo=UTC)
 DIMENSIONS = ("department", "project", "service", "resource_type", "provider", "user")
-
-
-@asynccontextmanager
-async def dashboards(
-    service: bootstrap.ReportingService, database: Database
-) -> AsyncIterator[LocalServer]:
-    """Serves ReportingService with its dashboard alone."""
-    bases = (DashboardMethods, reporting_service_pb2_grpc.ReportingServiceServicer)
-    servicer: Any = type("Servicer", bases, {})
-    register = partial(
-        reporting_service_pb2_grpc.add_ReportingServiceServicer_to_server,
-        servicer(dashboards=service.dashboards),
-    )
-    async with serving(register, database=database) as server:
-        yield server
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """A tenant's dashboard, and who records its usage."""
-
-    caller: Caller
-    stub: reporting_service_pb2_grpc.ReportingServiceAsyncStub
-
-    async def dashboard(self, **asked: Any) -> model.Dashboard:
-        return (await self.stub.GetDashboard(messages.GetDashboardRequest(**asked))).dashboard
-
-    async def costs(
-        self, shown: model.Dashboard, **asked: Any
-    ) -> cost_model_pb2.QueryCostsResponse:
-        """Asks QueryCosts for the dashboard's period."""
-        request = cost_model_pb2.QueryCostsRequest(
-            start=to_instant(shown.period.start_time).isoformat(),
-            end=to_instant(shown.period.end_time).isoformat(),
-            page_size=1_000,
-            **asked,
-        )
-        return await self.caller.usage.QueryCosts(request)
-
-    async def record(self, events: Sequence[usage_model_pb2.UsageEvent]) -> None:
-        answer = await self.caller.usage.RecordUsage(
-            usage_service_pb2.RecordUsageRequest(events=events)
-        )
-        assert set(answer.statuses) == {usage_model_pb2.RECORD_STATUS_ACCEPTED}, answer
-
-
-def event(at: datetime, billed: str, **changed: Any) -> usage_model_pb2.UsageEvent:
-    currency = changed.pop("currency", "USD")
-    return usage_model_pb2.UsageEvent(
-        **{
-            "event_id": new_id(),
-            "source": "tests",
-            "start_time": from_instant(at),
-            "resource_type": "llm",
-            "quantity": "1",
-            "unit": "call",
-            "cost": usage_model_pb2.UsageCost(currency_code=currency, billed=billed),
-            **changed,
-        }
-    )
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +85,8 @@ async def viewer(
         yield Viewer(caller, stub)
 
 
-async def test_one_call_shows_everything(viewer: Viewer) -> None:
+async def record_two_months(viewer: Viewer) -> str:
+    """Records usage of now and before, and makes a budget; returns its id."""
     await viewer.caller.record_days(["10.5"] * 60, department="research")
     await viewer.record(
         [
@@ -175,6 +112,11 @@ async def test_one_call_shows_everything(viewer: Viewer) -> None:
             )
         )
     )
+    return made.budget.budget_id
+
+
+async def test_one_call_shows_everything(viewer: Viewer) -> None:
+    budget_id = await record_two_months(viewer)
 
     shown = await viewer.dashboard()
 
@@ -193,9 +135,7 @@ async def test_one_call_shows_everything(viewer: Viewer) -> None:
     assert (summary.operation_count, summary.active_user_count) == (15, 2)
     assert summary.unit_cost.amount == "12.033333333333333333"
     assert summary.highlights
-    assert [(each.budget_id, each.limit.amount) for each in shown.budgets] == [
-        (made.budget.budget_id, "600")
-    ]
+    assert [(each.budget_id, each.limit.amount) for each in shown.budgets] == [(budget_id, "600")]
     assert [(each.region, each.country_code, each.cost.amount) for each in shown.geography] == [
         ("", "", "147"),
         ("eu-west-1", "IE", "31"),

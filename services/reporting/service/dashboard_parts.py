@@ -33,7 +33,7 @@ from services.reporting.store import dashboards as store
 
 COST_SECONDS: Final = 8.0
 FORECAST_SECONDS: Final = 6.0
-PEER_SECONDS: Final = 2.0
+PEER_SECONDS: Final = 5.0
 # A peer that failed so often in a row is not asked for a while.
 FAILURES_MAX: Final = 2
 REST_SECONDS: Final = 5.0

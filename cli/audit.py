@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import typer
 from finops.audit.v1.audit_service_pb2 import ListAuditEntriesRequest, VerifyAuditChainRequest
+from finops.reporting.v1.compliance_messages_pb2 import (
+    ListAuditEntriesRequest as SearchAuditEntriesRequest,
+)
 
 from cli.connection import open_connection
 from cli.errors import CommandError
 from cli.options import (
     DEFAULT_DATA_DIR,
     DataDir,
+    End,
     Filter,
     Limit,
     OutputFormat,
+    Start,
     Tenant,
     Url,
 )
@@ -75,4 +80,41 @@ def list_entries(
         for entry in found
     ]
     columns = ("sequence", "create_time", "actor", "action", "resource")
+    Output(form).rows(columns, rows, content=found)
+
+
+@app.command()
+def search(
+    *,
+    start: Start = "",
+    end: End = "",
+    filter_text: Filter = "",
+    limit: Limit = 50,
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: OutputFormat = Format.TABLE,
+) -> None:
+    """Finds changes in the logs of all services, newest first.
+
+    Filter fields: service, actor, action, resource.
+    """
+    with open_connection(data_dir, url, tenant) as connection:
+        request = SearchAuditEntriesRequest(
+            tenant_id=connection.tenant, start=start, end=end, filter=filter_text
+        )
+        call = connection.client.asynchronous.compliance.ListAuditEntries
+        found = connection.collect(call, request, lambda page: page.entries, limit=limit)
+    rows = [
+        (
+            each.service,
+            each.entry.sequence,
+            utc_text(each.entry.create_time),
+            each.entry.actor,
+            each.entry.action,
+            each.entry.resource,
+        )
+        for each in found
+    ]
+    columns = ("service", "sequence", "create_time", "actor", "action", "resource")
     Output(form).rows(columns, rows, content=found)

@@ -30,7 +30,9 @@ COMMANDS = {
     "token": "cli.token",
     "import": "cli.imports",
     "dashboard": "cli.dashboard",
+    "reports": "cli.reports",
     "costs": "cli.costs",
+    "export": "cli.exports",
     "usage": "cli.usage",
     "prices": "cli.prices",
     "budgets": "cli.budgets",
@@ -46,6 +48,7 @@ COMMANDS = {
     "subscriptions": "cli.subscriptions",
     "feed": "cli.feed",
     "audit": "cli.audit",
+    "compliance": "cli.compliance",
     "reconcile": "cli.reconcile",
 }
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it

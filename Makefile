@@ -2,7 +2,7 @@
 # Both need Python 3.11 or later and make, nothing else, and set up .venv by themselves.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup protos run test check tests docs accuracy bench clean
+.PHONY: help setup protos run test check tests docs accuracy pictures bench clean
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -44,6 +44,9 @@ docs: setup ## Writes the API reference to build/docs/api.md
 
 accuracy: setup ## Measures forecasts and anomalies on public series into docs/accuracy.md
 	@exec $(BIN)/python -m tools.accuracy $(FINOPS_SHARED_DATA)
+
+pictures: setup ## Draws docs/charts anew, beside `make run`
+	@exec $(BIN)/python -m tools.charts
 
 bench: setup ## Measures: one JSON object a line; ONLY=name,name runs some
 	@exec $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))

@@ -148,7 +148,7 @@ class CostPictures:
             *(VarianceStep(name, amount) for name, amount in ranked if amount),
             VarianceStep(frame.dates, total.cost, "total"),
         ]
-        title = f"What changed since {before.dates}, by {_by(asked)}"
+        title = f"What changed since the period before, by {_by(asked)}"
         shown = rows if answer.rows else []
         return _picture(COST_VARIANCE, title, shown, answer, frame=frame)
 

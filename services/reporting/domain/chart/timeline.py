@@ -29,7 +29,7 @@ _SIZE: Final = 12
 _POINT: Final = 6  # radius
 _RISE: Final = 15  # of a point that another one is in the way of
 _ROWS: Final = 3
-_LABEL_MAX: Final = 220
+_LABEL_MAX: Final = 480
 _LABEL_MIN: Final = 96
 _LABEL_GAP: Final = 8
 

@@ -33,6 +33,7 @@ from services.budget.service.alert_life import AlertLife
 from services.budget.service.alert_policies import EscalationPolicies, SuppressionRules
 from services.budget.service.alert_work import AlertWork
 from services.budget.service.alerts import Alerts
+from services.budget.service.allocated import AllocatedCosts
 from services.budget.service.announcing import Announcer
 from services.budget.service.apprises import AppriseSender
 from services.budget.service.asking import Asking
@@ -55,6 +56,7 @@ from services.budget.service.increases import Increases
 from services.budget.service.mails import MailSender, MailServer
 from services.budget.service.notifying import Notifier
 from services.budget.service.periods import Periods
+from services.budget.service.rebuilding import Rebuilding
 from services.budget.service.reconciling import Reconciler
 from services.budget.service.spend_ledger import SpendLedger
 from services.budget.service.spend_lists import SpendLists
@@ -66,6 +68,7 @@ from services.budget.service.webhooks import WebhookSender
 from services.budget.settings import BudgetSettings, read_money
 from services.budget.store.alerts import AlertFeed
 from services.budget.store.changes import BudgetFeed
+from services.budget.store.records import RECORDS
 from services.budget.worker import event_workers, ledger_workers, workers
 from services.kernel import server
 from services.kernel.api_keys_remote import RemoteApiKeyDirectory
@@ -77,6 +80,7 @@ from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.exchange import ExchangeRates
 from services.kernel.pagination import PageTokens
+from services.kernel.records_defaults import serve_records
 from services.kernel.server import Register
 from services.kernel.workers import Worker
 
@@ -123,6 +127,8 @@ def build(
     forecasts = ForecastAlerts(database, statuses, alerts.evaluator, clock=clock)
     budget = budget_servicer(base, statuses, usage, settings)
     audit = AuditServicer(log=AuditLog(database, tokens=base.tokens))
+    envelope = Envelope(settings.encryption_keys)
+    records = serve_records(database, RECORDS, envelope, tokens=base.tokens, clock=clock)
     reconciler = Reconciler(
         database,
         usage=base.usage,
@@ -132,6 +138,7 @@ def build(
         tokens=base.tokens,
         clock=clock,
     )
+    rebuilding = Rebuilding(database, reconciler, StubCostFeed(usage).end, clock=clock)
     ledger = ledger_servicer(base, reconciler)
     telling = telling_of(base, alerts, settings)
     return BudgetService(
@@ -139,17 +146,20 @@ def build(
             partial(budget_service_pb2_grpc.add_BudgetServiceServicer_to_server, budget),
             partial(ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+            records.servicer,
             *telling.servicers,
         ],
         alert_work=telling.work,
         forecasts=forecasts,
         workers=[
             *telling.work.loops(),
-            *feed_workers(base, alerts, usage),
+            *records.workers,
+            *feed_workers(base, alerts, usage, reconciler=reconciler, rebuilding=rebuilding),
             *workers(
                 database,
                 turns=PeriodTurns(database, base.periods, clock=clock),
                 reconciler=reconciler,
+                rebuilding=rebuilding,
                 clock=clock,
                 feed=base.feed,
                 feed_retention=timedelta(days=settings.feed_retention_days),
@@ -160,7 +170,14 @@ def build(
     )
 
 
-def feed_workers(base: Foundation, alerts: AlertBase, usage: grpc.aio.Channel) -> Sequence[Worker]:
+def feed_workers(
+    base: Foundation,
+    alerts: AlertBase,
+    usage: grpc.aio.Channel,
+    *,
+    reconciler: Reconciler,
+    rebuilding: Rebuilding,
+) -> Sequence[Worker]:
     """Makes what follows feeds: the ledger of costs, and the events that are sent out."""
     database, clock = base.database, base.clock
     return [
@@ -168,6 +185,7 @@ def feed_workers(base: Foundation, alerts: AlertBase, usage: grpc.aio.Channel) -
             database,
             telling=EventTelling(alerts.notifier, base.feed, clock=clock),
             costs=StubCostFeed(usage),
+            rebuilding=rebuilding,
         ),
         *ledger_workers(
             database,
@@ -175,6 +193,8 @@ def feed_workers(base: Foundation, alerts: AlertBase, usage: grpc.aio.Channel) -
                 base.indexes, base.directories, base.movements, rates=base.rates, clock=clock
             ),
             pages=StubCostFeed(usage).pages,
+            rebuilding=rebuilding,
+            allocated=AllocatedCosts(database, reconciler, clock=clock),
             spending=base.spending,
             claims=Claims(
                 database,
@@ -366,4 +386,5 @@ async def serve(settings: BudgetSettings, *, clock: Clock | None = None) -> None
         api_keys=RemoteApiKeyDirectory(usage),
         workers=built.workers,
         closing=[usage.close],
+        envelope=Envelope(settings.encryption_keys),
     )

@@ -2,7 +2,8 @@
 
 An entry is added in the transaction of its change. The database numbers the entries of a tenant
 without gaps and links each to the one before by hash (schema.py); `verify` computes every hash
-again and names the first entry that does not fit.
+again and names the first entry that does not fit. Entries name persons by tokens, which stay when
+the person is erased (audit_subjects.py).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -22,6 +23,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from opentelemetry import trace
 
+from services.kernel.audit_subjects import names_in, readable, readable_state, resolve
 from services.kernel.call import current_call
 from services.kernel.caller import current_caller
 from services.kernel.transaction import Transaction
@@ -50,6 +52,11 @@ class AuditEntry:
     after: str | None
     previous_hash: bytes
     hash: bytes
+
+    @property
+    def texts(self) -> tuple[str | None, ...]:
+        """What may name persons."""
+        return (self.actor, self.resource, self.before, self.after)
 
     def computed_hash(self) -> bytes:
         """Returns what `hash` must be: SHA-256 of the previous hash and each field with its length.
@@ -125,6 +132,9 @@ async def append(
     if owner is None:
         raise ValueError("a system transaction names the tenant of its audit entry")
     caller = current_caller() if actor is None else None
+    named = caller.subject if caller is not None else str(actor)
+    states = (canonical_json(before), canonical_json(after))
+    names = await names_in(tx, owner, actor=named, resource=resource, states=states)
     span = trace.get_current_span().get_span_context()
     call = current_call.get()
     sequence: int = await tx.driver.fetchval(
@@ -134,14 +144,13 @@ async def append(
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING sequence
         """,
         owner,
-        caller.subject if caller is not None else actor,
+        names.of(named),
         caller.credential_id if caller is not None else "",
         action,
-        resource,
+        names.in_resource(resource),
         call.request_id if call is not None else "",
         f"{span.trace_id:032x}" if span.is_valid else "",
-        canonical_json(before),
-        canonical_json(after),
+        *map(names.in_state, states),
     )
     entries = _recorded.get()
     if entries is not None:
@@ -166,7 +175,7 @@ async def verify(tx: Transaction, tenant_id: str) -> AuditVerification:
     last_sequence, last_hash = (head["sequence"], head["hash"]) if head else (0, GENESIS)
     count = 0
     previous = GENESIS
-    async for entry in read_entries(tx, tenant_id):
+    async for entry in stored_entries(tx, tenant_id):
         expected = count + 1
         problem = _problem(entry, expected, previous)
         if not problem and entry.sequence > last_sequence:
@@ -192,7 +201,26 @@ def _problem(entry: AuditEntry, expected: int, previous: bytes) -> Problem:
 async def read_entries(
     tx: Transaction, tenant_id: str, *, after: int = 0
 ) -> AsyncIterator[AuditEntry]:
-    """Yields a tenant's entries in order, those with a higher sequence than `after`."""
+    """Yields a tenant's entries in order, persons named, with a higher sequence than `after`."""
+    async for entry in stored_entries(tx, tenant_id, after=after):
+        yield named(entry, await resolve(tx, tenant_id, entry.texts))
+
+
+def named(entry: AuditEntry, persons: Mapping[str, str]) -> AuditEntry:
+    """Returns the entry with persons in their tokens' places; its hash is the stored one's."""
+    return replace(
+        entry,
+        actor=readable(entry.actor, persons),
+        resource=readable(entry.resource, persons),
+        before=readable_state(entry.before, persons),
+        after=readable_state(entry.after, persons),
+    )
+
+
+async def stored_entries(
+    tx: Transaction, tenant_id: str, *, after: int = 0
+) -> AsyncIterator[AuditEntry]:
+    """Yields entries as `read_entries` does, with the tokens that were hashed."""
     cursor = tx.driver.cursor(
         """
         SELECT tenant_id, sequence, recorded_at, actor, credential_id, action, resource, request_id,

@@ -266,6 +266,11 @@ class Envelope:
         return self._current
 
 
+def key_id_of(column: str) -> str:
+    """Returns the SQL expression of the data key that a column of sealed secrets needs."""
+    return f"substring({column} FROM 2 FOR {_ID_BYTES})"
+
+
 def _wrap(master: MasterKey, key: bytes, tenant_id: str, key_name: str, key_id: bytes) -> bytes:
     nonce = secrets.token_bytes(_NONCE_BYTES)
     bound = _frame(tenant_id, key_name, key_id.hex())

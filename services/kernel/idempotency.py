@@ -135,8 +135,13 @@ async def _opened(
         return await envelope.open(tx, key.tenant_id, stored, _purpose(key))
 
 
+def answer_purpose(method: str, request_id: str) -> str:
+    """Returns what a stored answer is sealed as."""
+    return f"answer.{method}.{request_id}"
+
+
 def _purpose(key: RequestKey) -> str:
-    return f"answer.{key.method}.{key.request_id}"
+    return answer_purpose(key.method, key.request_id)
 
 
 async def _claim(tx: Transaction, key: RequestKey) -> None:

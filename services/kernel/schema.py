@@ -128,6 +128,35 @@ def create_data_key_table(op: Operations, schema: str) -> None:
     protect(op, f"{schema}.data_key")
 
 
+def create_record_tables(op: Operations, schema: str) -> None:
+    """Creates what kernel.audit_subjects and kernel.records_keeping keep beside other tables."""
+    role = service_role(schema)
+    run_script(
+        op,
+        f"""
+        -- Whose the tokens in audit entries are; an erasure puts a pseudonym here.
+        CREATE TABLE {schema}.audit_subject (
+            tenant_id text NOT NULL,
+            token text NOT NULL,
+            subject_id text NOT NULL,
+            PRIMARY KEY (tenant_id, token)
+        );
+        CREATE UNIQUE INDEX ON {schema}.audit_subject (tenant_id, subject_id);
+        REVOKE DELETE ON {schema}.audit_subject FROM {role}, {role}_worker;
+        -- The legal holds that compliance named last, for removals that it does not ask for.
+        CREATE TABLE {schema}.record_hold (
+            tenant_id text NOT NULL,
+            collection text NOT NULL,
+            held_filters text[] NOT NULL,
+            updated_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (tenant_id, collection)
+        );
+        """,
+    )
+    protect(op, f"{schema}.audit_subject")
+    protect(op, f"{schema}.record_hold")
+
+
 def _create_audit(op: Operations, schema: str) -> None:
     run_script(op, _AUDIT_SCRIPT.format(schema=schema, role=service_role(schema)))
     protect(op, f"{schema}.audit_entry")

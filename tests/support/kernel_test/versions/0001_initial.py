@@ -9,6 +9,7 @@ from services.kernel.migrate import (
     create_data_key_table,
     create_feed_table,
     create_kernel_tables,
+    create_record_tables,
     protect,
     run_script,
 )
@@ -22,6 +23,7 @@ def upgrade() -> None:
     schema = op.get_context().version_table_schema
     assert schema is not None
     create_kernel_tables(op, schema)
+    create_record_tables(op, schema)
     create_data_key_table(op, schema)
     create_feed_table(op, f"{schema}.note_feed")
     run_script(

@@ -1,0 +1,124 @@
+"""SQL that finds a person in a column, and puts a pseudonym there.
+
+Nothing is parsed and written anew: texts are replaced where they stand, so that every amount beside
+them keeps its last digit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.kernel.records import PERSON_FIELDS, Form
+
+_BEFORE: Final = r"(?<![[:alnum:]_.@-])"
+_AFTER: Final = r"(?![[:alnum:]_@-]|\.[[:alnum:]])"
+_NAMES: Final = "|".join(sorted(PERSON_FIELDS))
+
+
+@dataclass(slots=True)
+class Question:
+    """The values of one statement, which stands in it as $1, $2 and so on."""
+
+    values: list[str] = field(default_factory=list)
+
+    def bind(self, value: str) -> str:
+        """Returns the place of a text, the same one for an equal text."""
+        if value not in self.values:
+            self.values.append(value)
+        return f"${self.values.index(value) + 1}::text"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom a statement is about. pseudonym: "" where it only looks."""
+
+    subject_id: str
+    pseudonym: str = ""
+
+    @property
+    def pattern(self) -> str:
+        """The id as a regular expression."""
+        return escaped(self.subject_id)
+
+    @property
+    def json_pattern(self) -> str:
+        """The id as it stands between the quotes of a JSON text, whoever wrote that."""
+        spellings = {
+            json.dumps(self.subject_id, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)
+        }
+        return "(?:" + "|".join(sorted(map(escaped, spellings))) + ")"
+
+    def in_words(self, text: str) -> str:
+        """Returns a text with the pseudonym wherever the id is a word, as Form.WORDS does."""
+        word = rf"(?<![\w.@-]){re.escape(self.subject_id)}(?![\w@-]|\.\w)"
+        return re.sub(word, lambda _: self.pseudonym, text)
+
+    def condition(self, question: Question, column: str, form: Form, kind: str) -> str:
+        """Returns the SQL condition that a column names the person. kind: the column's type."""
+        text = _as_text(column, form, kind)
+        match form:
+            case Form.ID:
+                return f"{column} = {question.bind(self.subject_id)}"
+            case Form.LIST:
+                return f"{question.bind(self.subject_id)} = ANY({column})"
+            case _:
+                looks = [f"{text} ~ {question.bind(each)}" for each in self._patterns(form)]
+                return f"({' OR '.join(looks)})"
+
+    def replaced(self, question: Question, column: str, form: Form, kind: str) -> str:
+        """Returns the SQL expression of the column with the pseudonym in the person's place."""
+        match form:
+            case Form.ID:
+                other = question.bind(self.pseudonym)
+                one = question.bind(self.subject_id)
+                return f"CASE WHEN {column} = {one} THEN {other} ELSE {column} END"
+            case Form.LIST:
+                one, other = question.bind(self.subject_id), question.bind(self.pseudonym)
+                return f"array_replace({column}, {one}, {other})"
+            case Form.WORDS:
+                other = question.bind(self.pseudonym)
+                pattern = question.bind(self._patterns(form)[0])
+                return f"regexp_replace({column}, {pattern}, {other}, 'g')"
+            case _:
+                text = _as_text(column, form, kind)
+                put = question.bind(rf'\1"{self.pseudonym}"')
+                for pattern in self._patterns(form):
+                    text = f"regexp_replace({text}, {question.bind(pattern)}, {put}, 'g')"
+                if form is Form.PAYLOAD:
+                    return f"convert_to({text}, 'UTF8')"
+                return f"({text})::{kind}"
+
+    def _patterns(self, form: Form) -> tuple[str, ...]:
+        if form is Form.WORDS:
+            return (f"{_BEFORE}{self.pattern}{_AFTER}",)
+        value = f'"{self.json_pattern}"'
+        if form is Form.LABELS:
+            return (rf"([:\[,]\s*){value}(?=\s*[,}}\]])",)
+        named = rf'"(?:{_NAMES})"\s*:\s*'
+        return (
+            rf"({named}){value}",
+            rf"({named}\[(?:[^]\[]*,\s*)?){value}(?=\s*[,\]])",
+        )
+
+
+def _as_text(column: str, form: Form, kind: str) -> str:
+    if form is Form.PAYLOAD:
+        return f"convert_from({column}, 'UTF8')"
+    return column if kind == "text" else f"{column}::text"
+
+
+def escaped(text: str) -> str:
+    """Returns a text as a regular expression of PostgreSQL that matches it alone."""
+    return re.sub(r"([^\w\s])", r"\\\1", text)
+
+
+def any_of(person: Person, question: Question, columns: Mapping[str, tuple[Form, str]]) -> str:
+    """Returns the condition that at least one of the columns names the person."""
+    return " OR ".join(
+        person.condition(question, f"r.{name}", form, kind)
+        for name, (form, kind) in columns.items()
+    )

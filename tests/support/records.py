@@ -1,0 +1,123 @@
+"""What the tests of every service's records share."""
+
+from __future__ import annotations
+
+import re
+
+import grpc
+from finops.records.v1 import records_service_pb2 as messages
+from finops.records.v1 import records_service_pb2_grpc
+
+from services.kernel.records import Records
+from services.kernel.transaction import Driver
+from tests.support.server import LocalServer
+
+# Columns whose names promise a person, a text by or for people, or a value that may hold either.
+PERSONAL_NAME = re.compile(
+    r"(^|_)(user|person|subject|actor|author|approver|owner|created_by|acknowledged_by|resolved_by"
+    r"|email|mail|mail_to|recipients?|members?|manager_id|feedback|note|notes|reason|message|title"
+    r"|text_body|html_body|error|tags|labels|filter|payload|particulars|excerpt|hint)(_|s$|$)"
+)
+# Types that may hold anything.
+OPEN_TYPES = frozenset({"json", "jsonb"})
+CHILD = re.compile(r"\d{4}_\d{2}$")
+
+
+async def undeclared(driver: Driver, records: Records) -> list[str]:
+    """Returns the columns that may name a person and are neither declared nor exempt."""
+    rows = await driver.fetch(
+        """
+        SELECT c.relname AS table, a.attname AS column,
+            split_part(format_type(a.atttypid, NULL), '(', 1) AS kind
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('r', 'p')
+        AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
+        """,
+        records.service,
+    )
+    declared = {
+        f"{each.table}.{column}"
+        for each in records.collections
+        for column in (*each.subjects, *each.blanked)
+    }
+    found = set()
+    for row in rows:
+        name = f"{row['table']}.{row['column']}"
+        is_text = row["kind"] in ("text", "text[]", "bytea", "character varying")
+        may_name = row["kind"] in OPEN_TYPES or (is_text and PERSONAL_NAME.search(row["column"]))
+        is_own = re.search(r"_(id|ids|digest|hash)$", row["column"])
+        if is_own and row["column"] not in ("user_id", "subject_id", "manager_id"):
+            continue
+        if may_name and name not in declared and name not in records.exempt:
+            found.add(name)
+    return sorted(found)
+
+
+async def stale(driver: Driver, records: Records) -> list[str]:
+    """Returns declared or exempt columns that are in no table."""
+    rows = await driver.fetch(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = $1",
+        records.service,
+    )
+    known = {f"{row['table_name']}.{row['column_name']}" for row in rows}
+    named = {
+        f"{each.table}.{column}"
+        for each in records.collections
+        if each.table
+        for column in (*each.subjects, *each.blanked, *([each.time] if each.time else []))
+    }
+    return sorted((named | set(records.exempt)) - known)
+
+
+async def tables_with(driver: Driver, service: str, text: str) -> list[str]:
+    """Returns every table of a service with a row that has the text anywhere, bytes included."""
+    tables = await driver.fetch(
+        "SELECT tablename FROM pg_tables WHERE schemaname = $1 ORDER BY 1", service
+    )
+    spelled = text.encode().hex()
+    found = []
+    for (name,) in tables:
+        hit = await driver.fetchval(
+            f"SELECT EXISTS (SELECT FROM {service}.{name} r"
+            " WHERE position($1 in r::text) > 0 OR position($2 in r::text) > 0)",
+            text,
+            spelled,
+        )
+        if hit:
+            found.append(name)
+    return found
+
+
+def records_stub(
+    server: LocalServer, tenant: str
+) -> records_service_pb2_grpc.RecordsServiceAsyncStub:
+    """Returns a stub of a platform administrator who acts for a tenant."""
+    channel: grpc.aio.Channel = server.channel("platform_admin", tenant=tenant, subject="root")
+    return records_service_pb2_grpc.RecordsServiceStub(channel)
+
+
+async def erased(
+    stub: records_service_pb2_grpc.RecordsServiceAsyncStub,
+    subject_id: str,
+    pseudonym: str,
+    *,
+    dry_run: bool = False,
+) -> dict[str, int]:
+    """Erases or counts a person, and returns how many records by collection."""
+    answer = await stub.EraseSubjectRecords(
+        messages.EraseSubjectRecordsRequest(
+            subject_id=subject_id, pseudonym=pseudonym, dry_run=dry_run
+        )
+    )
+    return {count.collection: count.record_count for count in answer.counts}
+
+
+async def exported(
+    stub: records_service_pb2_grpc.RecordsServiceAsyncStub, subject_id: str
+) -> list[tuple[str, str]]:
+    """Returns a person's records: collection and JSON."""
+    request = messages.ExportSubjectRecordsRequest(subject_id=subject_id)
+    return [
+        (answer.collection, answer.record_json)
+        async for answer in stub.ExportSubjectRecords(request)
+    ]

@@ -31,7 +31,7 @@ from services.reporting.api.anomalies import AnomalyServicer
 from services.reporting.api.compliance import ComplianceServicer
 from services.reporting.api.exports import ExportServicer
 from services.reporting.api.forecasts import ForecastServicer
-from services.reporting.api.reports import ReportMethods
+from services.reporting.api.reporting import ReportingServicer
 from services.reporting.api.retention import RetentionServicer
 from services.reporting.api.schedules import ReportScheduleServicer
 from services.reporting.convert.chart_peers import chart_peers
@@ -90,7 +90,6 @@ class Reporting:
 
     peers: ReportPeers
     reports: Reports
-    methods: ReportMethods
     servicer: ReportScheduleServicer
     making: ReportMaking
     mailing: ReportMailing
@@ -204,8 +203,15 @@ def build(
         database, reader, log, connected, settings, tokens=tokens, clock=clock, keys=usage
     )
     audit = AuditServicer(log=log)
+    whole = ReportingServicer(
+        dashboards=dashboards,
+        charting=charting,
+        reports=reporting.reports,
+        exports=exporting.at_once,
+    )
     return ReportingService(
         servicers=[
+            partial(reporting_service_pb2_grpc.add_ReportingServiceServicer_to_server, whole),
             *complying.servicers,
             partial(reporting_service_pb2_grpc.add_ForecastServiceServicer_to_server, servicer),
             partial(reporting_service_pb2_grpc.add_AnomalyServiceServicer_to_server, anomalies),
@@ -347,7 +353,6 @@ def build_reports(
     return Reporting(
         peers=peers,
         reports=reports,
-        methods=ReportMethods(reports),
         servicer=ReportScheduleServicer(schedules),
         making=making,
         mailing=mailing,

@@ -44,7 +44,7 @@ class OnlyExports(ExportMethods, reporting_service_pb2_grpc.ReportingServiceServ
     """ReportingService with nothing but exports."""
 
     def __init__(self, built: ReportingService) -> None:
-        self._exports = built.exporting.at_once
+        super().__init__(exports=built.exporting.at_once)
 
 
 @pytest.fixture

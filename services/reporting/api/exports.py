@@ -20,9 +20,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ExportMethods:
-    """The part of ReportingService that exports. The servicer that has it sets the use case."""
+    """Serves exports at once."""
 
-    _exports: Exports
+    def __init__(self, *, exports: Exports) -> None:
+        """Takes the use case."""
+        self._exports = exports
 
     async def Export(
         self, request: report_messages_pb2.ExportRequest, _: Context

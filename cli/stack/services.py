@@ -67,8 +67,12 @@ def service_environment(
     port: int,
     metrics_port: int,
     peers: Mapping[str, str],
+    public_url: str = "",
 ) -> dict[str, str]:
-    """Returns the environment of one service: its own two database roles and the shared secrets."""
+    """Returns the environment of one service: its own two database roles and the shared secrets.
+
+    public_url: where people reach the REST API; empty leaves it to the service.
+    """
     role_url = service_url(owner_url, service_role(name), keys.role_secret)
     environment = {
         "FINOPS_DATABASE_URL": role_url,
@@ -82,7 +86,10 @@ def service_environment(
     }
     if redis_url:
         environment["FINOPS_REDIS_URL"] = redis_url
-    return {"FINOPS_ARCHIVE_DIR": str(data_dir / "archive")} | _inherited() | environment
+    defaults = {"FINOPS_ARCHIVE_DIR": str(data_dir / "archive")}
+    if public_url:
+        defaults["FINOPS_PUBLIC_URL"] = public_url
+    return defaults | _inherited() | environment
 
 
 def gateway_environment(*, redis_url: str, port: int, peers: Mapping[str, str]) -> dict[str, str]:

@@ -115,6 +115,7 @@ class Stack:
         await self._start_servers()
         await migrate_all(self.state.database_url, keys)
         self.report("schemas are up to date")
+        self._place_gateway()
         # All at once: the gateway is ready as soon as the services behind it are.
         await self._start([*self._service_children(keys), self._gateway_child()])
         self.state.phase = "ready"
@@ -193,13 +194,15 @@ class Stack:
                     port=state.port,
                     metrics_port=state.metrics_port,
                     peers=peers,
+                    public_url=self.state.rest_url,
                 ),
                 partial(serves_grpc, peers[name]),
             )
             for name, state in places.items()
         ]
 
-    def _gateway_child(self) -> Child:
+    def _place_gateway(self) -> None:
+        """Gives the gateway its port before others start, whose links for people name it."""
         if self.port is not None and not process.is_free(self.port):
             raise StackError(
                 f"Port {self.port} is taken; end what listens there or choose another --port"
@@ -208,6 +211,9 @@ class Stack:
             self.state.processes["gateway"] = ProcessState(port=self.port)
         state = self._place("gateway", DEFAULT_PORT, has_metrics=False)
         self.state.rest_url = f"http://127.0.0.1:{state.port}"
+
+    def _gateway_child(self) -> Child:
+        state = self.state.processes["gateway"]
         return self._child(
             "gateway",
             "gateway",

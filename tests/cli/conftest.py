@@ -13,7 +13,11 @@ import grpc
 import jwt
 import pytest
 from finops.audit.v1 import audit_service_pb2
-from finops.reporting.v1 import reporting_messages_pb2
+from finops.reporting.v1 import (
+    report_messages_pb2,
+    reporting_messages_pb2,
+    schedule_service_pb2,
+)
 from finops.usage.v1 import cost_model_pb2, pricing_service_pb2, usage_service_pb2
 from google.protobuf.message import Message
 
@@ -26,6 +30,9 @@ USAGE = "/finops.usage.v1.UsageService"
 PRICING = "/finops.usage.v1.PricingService"
 AUDIT = "/finops.audit.v1.AuditService"
 REPORTING = "/finops.reporting.v1.ReportingService"
+EXPORTS = "/finops.reporting.v1.ExportService"
+SCHEDULES = "/finops.reporting.v1.ReportScheduleService"
+STREAMS = ("/WatchCosts", "/GetReportContent", "/DownloadExport")
 # Request class of each method that the tests call.
 REQUESTS: dict[str, type[Message]] = {
     f"{USAGE}/QueryCosts": cost_model_pb2.QueryCostsRequest,
@@ -39,6 +46,14 @@ REQUESTS: dict[str, type[Message]] = {
     f"{PRICING}/ImportPrices": pricing_service_pb2.ImportPricesRequest,
     f"{AUDIT}/VerifyAuditChain": audit_service_pb2.VerifyAuditChainRequest,
     f"{REPORTING}/GetDashboard": reporting_messages_pb2.GetDashboardRequest,
+    f"{EXPORTS}/CreateExport": schedule_service_pb2.CreateExportRequest,
+    f"{EXPORTS}/GetExport": schedule_service_pb2.GetExportRequest,
+    f"{EXPORTS}/DownloadExport": schedule_service_pb2.DownloadExportRequest,
+    f"{REPORTING}/CreateReport": report_messages_pb2.CreateReportRequest,
+    f"{REPORTING}/GetReport": report_messages_pb2.GetReportRequest,
+    f"{REPORTING}/ListReports": report_messages_pb2.ListReportsRequest,
+    f"{REPORTING}/GetReportContent": report_messages_pb2.GetReportContentRequest,
+    f"{SCHEDULES}/ListReportSchedules": schedule_service_pb2.ListReportSchedulesRequest,
 }
 
 
@@ -79,7 +94,7 @@ class Suite(grpc.GenericRpcHandler):
             yield answer(request, context)
 
         codecs = (REQUESTS[path].FromString, lambda message: message.SerializeToString())
-        if path.endswith("/WatchCosts"):
+        if path.endswith(STREAMS):
             return grpc.unary_stream_rpc_method_handler(answers, *codecs)
         return grpc.unary_unary_rpc_method_handler(answer, *codecs)
 

@@ -90,7 +90,7 @@ async def test_an_executive_report_is_made_in_every_format(
 
     assert made.state == model.JOB_STATE_SUCCEEDED, made.error
     assert made.progress.done_units == made.progress.total_units == 11
-    assert made.title == "Executive report 2026-05"
+    assert made.title == "Executive report May 2026"
     assert made.content_hash
     contents = {name: await reporter.content(made.report_id, name) for name in FORMATS}
     assert {name: kind for name, (kind, _) in contents.items()} == FORMATS

@@ -268,7 +268,7 @@ async def test_a_scheduled_report_is_mailed_once_with_its_files(
     assert ended.state == model.JOB_STATE_SUCCEEDED
     (mail,) = mailbox.mails
     assert mailbox.receivers == ["cfo@example.com"]
-    assert mail["Subject"] == "Chargeback report 2026-06"
+    assert mail["Subject"] == "Chargeback report June 2026"
     parts: list[Any] = [part for part in mail.walk() if not part.is_multipart()]
     names = {part.get_filename(): part.get_payload(decode=True) for part in parts}
     assert names["chargeback-2026-06-01.pdf"].startswith(b"%PDF")

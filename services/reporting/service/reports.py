@@ -27,7 +27,7 @@ from services.reporting.domain.report.report import (
     ReportKind,
     ReportWish,
 )
-from services.reporting.domain.report.span_of_time import last_full, period_label
+from services.reporting.domain.report.span_of_time import last_full
 from services.reporting.domain.report.wording import Wording
 from services.reporting.errors import (
     ReportFormatNotMade,
@@ -37,6 +37,7 @@ from services.reporting.errors import (
 from services.reporting.service.peers import TenantSettings, UsageReader
 from services.reporting.service.reports_kinds import PARTS, TITLES
 from services.reporting.service.reports_numbers import locale_of
+from services.reporting.service.reports_writing import period_name
 from services.reporting.store import files as file_rows
 from services.reporting.store import reports as rows
 from services.reporting.store.files import StoredFile
@@ -120,7 +121,7 @@ class Reports:
         """Returns a new report, not stored yet."""
         now = self._clock.now()
         words = Wording(locale_of(wish.locale).language)
-        label = period_label(period, zone(time_zone))
+        label = period_name(period, time_zone, wish.locale)
         if wish.kind is ReportKind.FORECAST:
             # What it is about begins today, whatever period it was asked for.
             label = f"{now.astimezone(zone(time_zone)):%Y-%m-%d}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from babel.dates import format_date, format_datetime
 from services.kernel.period import Period, zone
 from services.reporting.domain.report.document import ChartPlace, Document, Section
 from services.reporting.domain.report.report import Report, ReportFormat, ReportKind
-from services.reporting.domain.report.span_of_time import before, is_whole_days
+from services.reporting.domain.report.span_of_time import before, is_whole_days, period_label
 from services.reporting.domain.report.wording import Wording
 from services.reporting.service.reports_forecast import SHOWN_DAYS
 from services.reporting.service.reports_html import html_page
@@ -22,6 +23,7 @@ from services.reporting.service.reports_pdf import pdf_document
 from services.reporting.service.reports_tables import write_csv
 from services.reporting.service.reports_workbook import Workbook
 
+_MONTH: Final = re.compile(r"\d{4}-\d{2}", re.ASCII)
 Draw = Callable[[ChartPlace], bytes]
 EXTENSIONS: Final[Mapping[ReportFormat, str]] = {
     ReportFormat.HTML: "html",
@@ -57,6 +59,16 @@ def document_of(report: Report, currency_code: str, sections: Sequence[Section])
         locale=report.wish.locale or "en",
         theme=report.wish.theme or "light",
     )
+
+
+def period_name(period: Period, time_zone: str, locale_name: str) -> str:
+    """Returns a short name of a period for titles; of a month in words."""
+    tz = zone(time_zone)
+    label = period_label(period, tz)
+    if _MONTH.fullmatch(label) is None:
+        return label
+    start = period.start.astimezone(tz).date()
+    return str(format_date(start, "MMMM y", locale=locale_of(locale_name)))
 
 
 def subtitle_of(report: Report) -> str:

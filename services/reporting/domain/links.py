@@ -7,7 +7,7 @@ import hashlib
 import hmac
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 _MAC_BYTES: Final = 24  # 2^-192 to guess; short enough that a mail does not break the link
 _DIVIDER: Final = "."  # not among the characters of base 64 for URLs
@@ -49,3 +49,9 @@ class Links:
         text = b"".join(len(part).to_bytes(4) + part for part in parts)
         mac = hmac.digest(self._key, text, hashlib.sha256)[:_MAC_BYTES]
         return base64.urlsafe_b64encode(mac).decode()
+
+
+def parts_of(path: str) -> tuple[int, str]:
+    """Returns expiry and signature of a path that `Links.path` gave."""
+    query = parse_qs(urlsplit(path).query)
+    return int(query["expires"][0]), query["signature"][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from services.kernel.clock import Clock
@@ -22,6 +23,8 @@ from services.usage.store import reading
 READERS_MAX: Final = 2
 DIMENSIONS_KEPT_MAX: Final = 50_000  # of one reader: some 20 MB
 PART_BYTES: Final = 1 << 20
+# Threads of their own, because each that ever worked on a page keeps some memory of it.
+_threads: Final = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="arrow")
 
 
 class EventsHead(NamedTuple):
@@ -98,11 +101,12 @@ async def _pages(
     # Its library takes 40 MB, so it is loaded only when somebody reads in bulk.
     from services.usage.service import arrow_pages  # noqa: PLC0415 - as said
 
+    loop = asyncio.get_running_loop()
     attributes: dict[int, tuple[str, ...]] = {}
     after: reading.Position | None = None
     while True:
         text = await reading.page_csv(tx, tenant_id, period, filter_text=filter_text, after=after)
-        page = await asyncio.to_thread(arrow_pages.read_page, text)
+        page = await loop.run_in_executor(_threads, arrow_pages.read_page, text)
         if page is None:
             return
         if len(attributes) > DIMENSIONS_KEPT_MAX:
@@ -110,10 +114,8 @@ async def _pages(
         missing = [each for each in page.dimension_ids if each not in attributes]
         if missing:
             attributes |= await reading.attributes_of(tx, tenant_id, missing)
-        yield (
-            await asyncio.to_thread(arrow_pages.write_page, page, attributes),
-            page.table.num_rows,
-        )
+        written = loop.run_in_executor(_threads, arrow_pages.write_page, page, attributes)
+        yield await written, page.table.num_rows
         arrow_pages.release_memory()
         if page.table.num_rows < reading.PAGE_ROWS:
             return

@@ -21,7 +21,7 @@ from services.usage.store.attribution import attributed_dimensions
 from services.usage.store.event_rows import event_fields
 from services.usage.tables import bill_column, event
 
-PAGE_ROWS: Final = 16_384  # some 5 MB, of which either end holds three
+PAGE_ROWS: Final = 8_192  # some 2 MB, of which either end holds three
 # How long a reader may pause between two pages before its snapshot is given up.
 PAUSE_SECONDS: Final = 300
 ATTRIBUTES: Final = (

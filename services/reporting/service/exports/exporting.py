@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from functools import partial
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -35,6 +37,8 @@ from services.reporting.service.exports.xlsx_file import XlsxWriter
 from services.reporting.service.peers import UsageReader
 
 DEFAULT_DAYS: Final = 30
+# Few, because each that ever worked on a page keeps some memory of it.
+_threads: Final = ThreadPoolExecutor(2, thread_name_prefix="export")
 
 
 class Piece(NamedTuple):
@@ -86,18 +90,19 @@ class Exports:
     async def pieces(self, question: ExportQuestion) -> AsyncIterator[Piece]:
         """Yields the file in pieces; memory is bounded by a page and what the form must hold."""
         table = await self._open(question)
-        writer = await asyncio.to_thread(_writer, question)
+        run = partial(asyncio.get_running_loop().run_in_executor, _threads)
+        writer = await run(_writer, question)
         pool = pa.default_memory_pool()
         rows = 0
         try:
-            yield Piece(await asyncio.to_thread(writer.begin, table.columns), rows)
+            yield Piece(await run(writer.begin, table.columns), rows)
             async for page in _one_ahead(table.pages):
                 rows += page.num_rows
-                yield Piece(await asyncio.to_thread(writer.add, page), rows)
+                yield Piece(await run(writer.add, page), rows)
                 # Else Arrow keeps what it freed, and the process looks as large as its peak.
                 pool.release_unused()
             rest = writer.end()
-            while (content := await asyncio.to_thread(next, rest, None)) is not None:
+            while (content := await run(next, rest, None)) is not None:
                 yield Piece(content, rows)
         finally:
             writer.close()

@@ -48,7 +48,7 @@ from services.reporting.store import files
 JOB: Final = "export"
 EXPIRY_JOB: Final = "expire_exports"
 # Bytes a transaction: few enough to hold, many enough that their commits cost nothing.
-BATCH_BYTES: Final = 4 << 20
+BATCH_BYTES: Final = 2 << 20
 BATCH_SECONDS: Final = 2.0  # how old progress is at most while no bytes come
 UNFINISHED_MAX: Final = 20  # of a tenant; each costs a worker minutes
 UNHEARD: Final = timedelta(days=1)  # a worker says something every few seconds

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from services.reporting.domain.exports import Column, Kind
 from services.reporting.service.exports.tables import TYPES
 
-ROW_GROUP_ROWS: Final = 1 << 15  # two pages of usage
+ROW_GROUP_ROWS: Final = 1 << 15  # four pages of usage
 AMOUNT: Final = pa.decimal128(38, 18)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import grpc
 from finops.audit.v1 import audit_service_pb2_grpc
 from finops.reporting.v1 import (
+    anomaly_service_pb2_grpc,
     compliance_service_pb2_grpc,
     reporting_service_pb2_grpc,
     schedule_service_pb2_grpc,
@@ -28,12 +29,14 @@ from services.kernel.pagination import PageTokens
 from services.kernel.server import Register
 from services.kernel.workers import Worker
 from services.reporting.api.anomalies import AnomalyServicer
+from services.reporting.api.anomaly_settings import AnomalySettingsServicer
 from services.reporting.api.compliance import ComplianceServicer
 from services.reporting.api.exports import ExportServicer
 from services.reporting.api.forecasts import ForecastServicer
 from services.reporting.api.reporting import ReportingServicer
 from services.reporting.api.retention import RetentionServicer
 from services.reporting.api.schedules import ReportScheduleServicer
+from services.reporting.convert.anomaly_events_peer import StubUsageEvents
 from services.reporting.convert.chart_peers import chart_peers
 from services.reporting.convert.compliance_peers import StubAuditPeer, StubKeyReader
 from services.reporting.convert.cost_feed import StubCostFeed
@@ -48,6 +51,9 @@ from services.reporting.convert.subject_peers import StubRecordsPeer
 from services.reporting.domain.exports import Dataset
 from services.reporting.domain.links import Links
 from services.reporting.service.anomalies import Anomalies
+from services.reporting.service.anomaly_events import AnomalyEvents
+from services.reporting.service.anomaly_notices import AnomalyNotices
+from services.reporting.service.anomaly_settings import AnomalyRules
 from services.reporting.service.chart_drawing import Drawing
 from services.reporting.service.charting import Charting
 from services.reporting.service.charts import Charts
@@ -168,9 +174,16 @@ def build(
     cache = cache or Cache.connect(None, service=SERVICE)
     dashboards = Dashboards(database, cache, parts, reader, clock=clock)
     feed = AnomalyFeed(database)
-    detection = Detection(database, reader, feed, clock=clock)
+    notifier = BudgetNotifier(budget) if budget is not None else None
+    notices = AnomalyNotices(database, notifier, public_url=settings.public_url)
+    detection = Detection(database, reader, feed, news=notices.queue, clock=clock)
     found = Anomalies(database, reader, feed, tokens=tokens, clock=clock)
     anomalies = AnomalyServicer(anomalies=found)
+    rules = AnomalyRules(
+        database, reader, feed, can_send=budget is not None, tokens=tokens, clock=clock
+    )
+    events = AnomalyEvents(database, StubUsageEvents(usage), tokens=tokens)
+    anomaly_settings = AnomalySettingsServicer(rules=rules, events=events)
     peers_of_exports = ExportPeers(usage, budget, billing, optimizer)
     exporting = build_exports(
         database, reader, found, peers_of_exports, settings, tokens=tokens, clock=clock
@@ -216,6 +229,10 @@ def build(
             partial(reporting_service_pb2_grpc.add_ForecastServiceServicer_to_server, servicer),
             partial(reporting_service_pb2_grpc.add_AnomalyServiceServicer_to_server, anomalies),
             partial(
+                anomaly_service_pb2_grpc.add_AnomalySettingsServiceServicer_to_server,
+                anomaly_settings,
+            ),
+            partial(
                 schedule_service_pb2_grpc.add_ReportScheduleServiceServicer_to_server,
                 reporting.servicer,
             ),
@@ -228,12 +245,15 @@ def build(
             *complying.workers,
             *reporting.workers,
             *exporting.workers,
-            *dashboard_workers(database, dashboards, dashboard_sources(usage, budget, optimizer)),
+            *dashboard_workers(
+                database, dashboards, feed, dashboard_sources(usage, budget, optimizer)
+            ),
             *workers(
                 database,
                 forecasts=forecasts,
                 forecast_retention=timedelta(days=settings.forecast_retention_days),
                 detection=detection,
+                notices=notices,
                 pages=StubCostFeed(usage).pages,
                 feed=feed,
                 feed_retention=timedelta(days=settings.feed_retention_days),

@@ -276,3 +276,21 @@ class RecordsKeepComing(FailedPrecondition):
     """Services still get records of the person; stop their source, and the erasure goes on."""
 
     reason = "RECORDS_KEEP_COMING"
+
+
+class AnomalySettingsChanged(Aborted):
+    """The anomaly settings were changed meanwhile; read them again."""
+
+    reason = "ANOMALY_SETTINGS_CHANGED"
+
+
+class MaintenanceWindowNotFound(NotFound):
+    """There is no such maintenance window; list them to find its id."""
+
+    reason = "MAINTENANCE_WINDOW_NOT_FOUND"
+
+
+class TooManyAnomalyEvents(FailedPrecondition):
+    """The anomaly has too many events to be ordered; list usage by its period instead."""
+
+    reason = "TOO_MANY_ANOMALY_EVENTS"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from services.kernel.database import Database
+from services.kernel.feed import FeedPage, FeedPosition
 from services.kernel.feed_consumer import FeedConsumer, Source
 from services.kernel.idempotency import trim_answers
 from services.kernel.job_worker import JobWorker
 from services.kernel.jobs import Job
 from services.kernel.workers import Loop, Worker
+from services.reporting.domain.anomaly.anomaly import Anomaly
+from services.reporting.service.anomaly_notices import JOB as NOTICE_JOB
+from services.reporting.service.anomaly_notices import AnomalyNotices
 from services.reporting.service.dashboard_following import DashboardChanges
 from services.reporting.service.dashboards import Dashboards
 from services.reporting.service.detecting import Detection, Pages
@@ -50,13 +54,20 @@ RETENTION_DUE_JOB = "retention-due"
 
 
 def dashboard_workers(
-    database: Database, dashboards: Dashboards, sources: Mapping[str, Source[Any]]
+    database: Database,
+    dashboards: Dashboards,
+    anomalies: AnomalyFeed,
+    sources: Mapping[str, Source[Any]],
 ) -> Sequence[Worker]:
-    """Returns what keeps dashboards fresh. sources: feeds of what they show, by name."""
+    """Returns what keeps dashboards fresh. sources: other services' feeds, by name."""
+
+    def own(after: FeedPosition) -> AsyncGenerator[FeedPage[Anomaly], None]:
+        return anomalies.watch(after=after, tenant_id=None)
+
     changes = DashboardChanges(database)
     following = [
         Loop(f"{name} on dashboards", partial(changes.follow, f"dashboard_{name}", source))
-        for name, source in sources.items()
+        for name, source in {**sources, "anomalies": own}.items()
     ]
     return [Loop("dashboards", dashboards.refresh), *following]
 
@@ -130,6 +141,7 @@ def workers(
     forecasts: Forecasts,
     forecast_retention: timedelta,
     detection: Detection,
+    notices: AnomalyNotices,
     pages: Pages,
     feed: AnomalyFeed,
     feed_retention: timedelta,
@@ -155,6 +167,7 @@ def workers(
     jobs.every("20 1 * * *", FORECAST_JOB)
     jobs.every("50 * * * *", TRIM_JOB)
     jobs.handle(JUDGE_JOB, judge, concurrency=1)
+    jobs.handle(NOTICE_JOB, notices.run)
     jobs.every("* * * * *", JUDGE_JOB)
     consumer = FeedConsumer(database, name=COST_CONSUMER, apply=detection.apply)
     return [Loop("cost feed", lambda: consumer.run(pages)), jobs]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
+
+import structlog
 
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
@@ -15,6 +17,7 @@ from services.kernel.ids import new_id
 from services.kernel.period import Granularity, Period
 from services.reporting.domain.anomaly.anomaly import GAP, Anomaly, Cause, State
 from services.reporting.domain.anomaly.cost_fact import CostFact
+from services.reporting.domain.anomaly.settings import AnomalySettings
 from services.reporting.domain.anomaly.watch import (
     ENDED_AFTER,
     HISTORY,
@@ -24,8 +27,10 @@ from services.reporting.domain.anomaly.watch import (
 )
 from services.reporting.service.peers import SeriesQuestion, UsageReader
 from services.reporting.store import anomalies, watching
+from services.reporting.store import anomaly_settings as rules
 from services.reporting.store.anomalies import AnomalyFeed
 
+News = Callable[[Transaction, Anomaly], Awaitable[None]]
 Pages = Callable[[FeedPosition], AsyncGenerator[FeedPage[CostFact], None]]
 
 # Usage arrives late; an hour is judged when it has been over for this long.
@@ -37,23 +42,47 @@ CAUSE_DIMENSIONS: Final = ("user", "resource_id", "project", "region")
 CAUSES_MAX: Final = 5
 # What an hour usually costs by a dimension is the mean of the same hour on so many days before.
 USUAL_DAYS: Final = 7
+log = structlog.get_logger(__name__)
+
+
+async def untold(_: Transaction, anomaly: Anomaly) -> None:
+    """Leaves an anomaly to those who follow the feed."""
+    log.debug("anomaly is not sent", anomaly=anomaly.anomaly_id)
 
 
 class Detection:
     """Feeds the detector and stores what it finds."""
 
     def __init__(
-        self, database: Database, usage: UsageReader, feed: AnomalyFeed, *, clock: Clock
+        self,
+        database: Database,
+        usage: UsageReader,
+        feed: AnomalyFeed,
+        *,
+        news: News = untold,
+        clock: Clock,
     ) -> None:
-        """Takes what it reads from and writes to."""
+        """Takes what it reads from and writes to. news: told of what people are to hear of."""
         self._database = database
         self._usage = usage
         self._feed = feed
+        self._news = news
         self._clock = clock
 
     async def apply(self, tx: Transaction, items: Sequence[FeedItem[CostFact]]) -> None:
         """Adds changes of cost in the transaction that moves the cursor."""
-        await watching.add(tx, items)
+        await rules.hold_grouping(tx)
+        settings = await rules.of_tenants(tx, {item.tenant_id for item in items})
+        await watching.add(
+            tx,
+            [
+                replace(
+                    item,
+                    fact=replace(item.fact, scope=settings[item.tenant_id].folded(item.fact.scope)),
+                )
+                for item in items
+            ],
+        )
 
     async def judge_all(self) -> int:
         """Judges every hour that is over; returns how many anomalies were found or grew."""
@@ -78,27 +107,39 @@ class Detection:
         end = series.end(complete_until)
         async with self._database.system_transaction() as tx:
             hours = await watching.hours_since(tx, series, end - HISTORY)
+            settings = await rules.find(tx, series.tenant_id)
+            windows = await rules.windows_since(tx, series.tenant_id, end - HISTORY)
         watched = series
         if series.judged_until is None:
             watched = replace(series, judged_until=end - FIRST_LOOK)
         tz = (await self._usage.tenant(series.tenant_id)).tz
-        hits = unusual_hours(watched, hours, end=end, now=now, tz=tz)
+        hits = (
+            []
+            if settings.is_disabled
+            else unusual_hours(
+                watched, hours, end=end, now=now, tz=tz, settings=settings, windows=windows
+            )
+        )
         # What goes on has the causes that it began with.
         causes = [await self._causes(hit.anomaly) if hit.is_onset else () for hit in hits]
         async with self._database.system_transaction() as tx:
             if not await watching.mark_judged(tx, series, end):
                 return 0
             for hit, found in zip(hits, causes, strict=True):
-                await self._enter(tx, replace(hit.anomaly, causes=found), is_onset=hit.is_onset)
+                whole = replace(hit.anomaly, causes=found)
+                await self._enter(tx, whole, settings, is_onset=hit.is_onset)
         return len(hits)
 
-    async def _enter(self, tx: Transaction, hit: Anomaly, *, is_onset: bool) -> None:
+    async def _enter(
+        self, tx: Transaction, hit: Anomaly, settings: AnomalySettings, *, is_onset: bool
+    ) -> None:
         """Lets an anomaly of the series grow that is going on, or opens one."""
         key = hit.scope.key
+        before = None
         for known in await anomalies.going_on(tx, hit.tenant_id, key):
             is_same_side = hit.impact * known.impact > 0
             if hit.start_at - known.end_at < GAP and is_same_side:
-                changed = known.grown(hit)
+                before, changed = known, known.grown(hit)
                 break
         else:
             if not is_onset:
@@ -109,6 +150,8 @@ class Detection:
             changed = replace(hit, anomaly_id=new_id(), state=state)
         await anomalies.save(tx, changed)
         await self._feed.append(tx, changed)
+        if changed.state is State.OPEN and settings.is_news(before, changed):
+            await self._news(tx, changed)
 
     async def _causes(self, hit: Anomaly) -> tuple[Cause, ...]:
         """Compares the hour by each dimension with the same hour of the days before."""

@@ -155,6 +155,16 @@ async def going_on(tx: Transaction, tenant_id: str, key: str) -> list[Anomaly]:
     return await of_series(tx, tenant_id, key, c.closed_at.is_(None))
 
 
+async def between(tx: Transaction, tenant_id: str, period: Period) -> list[Anomaly]:
+    """Returns the anomalies of a tenant that began in a period, locked for change."""
+    statement = (
+        select(table)
+        .where(c.tenant_id == tenant_id, c.start_at >= period.start, c.start_at < period.end)
+        .with_for_update()
+    )
+    return [anomaly_of(row) for row in (await tx.execute(statement)).mappings()]
+
+
 async def expected_of(tx: Transaction, tenant_id: str, key: str) -> list[Anomaly]:
     """Returns what people said was planned in a series."""
     return await of_series(tx, tenant_id, key, c.feedback == Feedback.EXPECTED.value)

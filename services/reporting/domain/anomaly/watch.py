@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from services.reporting.domain.anomaly.anomaly import GAP, IMPACT_MIN, Anomaly, Scope, State
-from services.reporting.domain.anomaly.detector import THRESHOLD, Detector, Verdict
+from services.reporting.domain.anomaly.anomaly import GAP, Anomaly, Scope, State
+from services.reporting.domain.anomaly.detector import Detector, Verdict
+from services.reporting.domain.anomaly.settings import (
+    AnomalySettings,
+    MaintenanceWindow,
+    silent_at,
+)
 
 HOUR = timedelta(hours=1)
 # History that a verdict stands on; what is older has faded.
@@ -41,10 +46,10 @@ class WatchedSeries:
     judged_until: datetime | None
     false_alarms: int
 
-    @property
-    def threshold(self) -> float:
-        """The score from which an hour is told."""
-        return min(THRESHOLD_MAX, THRESHOLD + THRESHOLD_STEP * self.false_alarms)
+    def threshold(self, settings: AnomalySettings) -> float:
+        """Returns the score from which an hour is told."""
+        begin = settings.threshold
+        return min(max(THRESHOLD_MAX, begin), begin + THRESHOLD_STEP * self.false_alarms)
 
     def end(self, complete_until: datetime) -> datetime:
         """Returns the first hour that cannot be judged yet, or need not be."""
@@ -83,24 +88,30 @@ def unusual_hours(
     end: datetime,
     now: datetime,
     tz: ZoneInfo,
+    settings: AnomalySettings,
+    windows: Sequence[MaintenanceWindow] = (),
 ) -> list[UnusualHour]:
     """Returns the unusual hours from where the series is judged to before `end`.
 
     hours: by first instant; those without usage are missing, and cost nothing. tz: whose clocks
-    usage follows.
+    usage follows. windows: in which hours are neither judged nor learnt from.
     """
     if not hours:
         return []
-    detector = Detector(threshold=series.threshold)
+    silent = [each for each in windows if each.covers(series.scope)]
+    detector = Detector(threshold=series.threshold(settings), grace=settings.grace_hours)
     course: Course | None = None
     found = []
     at = min(hours)
     while at < end:
+        if silent_at(silent, at, at + HOUR):
+            at += HOUR
+            continue
         hour = hours.get(at, Hour(Decimal(0), 0))
         observed = hour.cost
         value = float(observed)
         verdict = detector.judge(at.astimezone(tz), value)
-        is_worth = abs(observed - told(verdict.expected)) >= IMPACT_MIN
+        is_worth = abs(observed - told(verdict.expected)) >= settings.impact_min
         is_onset = verdict.is_anomaly and is_worth
         goes_on = course is not None and course.goes_on(at, value, verdict)
         if is_onset and not goes_on:

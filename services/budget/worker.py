@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 from services.budget.convert.cost_feed import StubCostFeed
 from services.budget.service import event_telling, forecast_alerts, reconciling
+from services.budget.service import rebuilding as rebuilding_jobs
+from services.budget.service.allocated import AllocatedCosts
 from services.budget.service.claiming import Claims
 from services.budget.service.cost_ledger import CostLedger, Pages
 from services.budget.service.event_telling import EventTelling
 from services.budget.service.expiring import ExpiringHolds, trim_ledger
 from services.budget.service.filling import COST_CONSUMER
 from services.budget.service.forecast_alerts import ForecastAlerts
+from services.budget.service.rebuilding import Rebuilding
 from services.budget.service.reconciling import Reconciler
 from services.budget.service.spending import Spending
 from services.budget.service.turning import PeriodTurns
@@ -31,27 +35,40 @@ TRIM_JOB = "trim"
 
 
 def ledger_workers(
-    database: Database, *, costs: CostLedger, pages: Pages, spending: Spending, claims: Claims
+    database: Database,
+    *,
+    costs: CostLedger,
+    pages: Pages,
+    rebuilding: Rebuilding,
+    allocated: AllocatedCosts,
+    spending: Spending,
+    claims: Claims,
 ) -> Sequence[Worker]:
     """Returns what moves totals beside the calls: the cost feed, expiry, and named events."""
     consumer = FeedConsumer(database, name=COST_CONSUMER, apply=costs.apply)
     source = costs.source(pages)
     return [
-        Loop("cost feed", lambda: consumer.run(source)),
+        Loop(
+            "cost feed", lambda: consumer.run(source, recover=partial(rebuilding.resume, consumer))
+        ),
+        Loop("allocated costs", allocated.run),
         Loop("expiring holds", ExpiringHolds(spending).run),
         Loop("claims", claims.run),
     ]
 
 
 def event_workers(
-    database: Database, *, telling: EventTelling, costs: StubCostFeed
+    database: Database, *, telling: EventTelling, costs: StubCostFeed, rebuilding: Rebuilding
 ) -> Sequence[Worker]:
     """Returns what sends budget and cost events to those who subscribed."""
     budgets = FeedConsumer(database, name=event_telling.BUDGET_CONSUMER, apply=telling.tell_budgets)
     recorded = FeedConsumer(database, name=event_telling.COST_CONSUMER, apply=telling.tell_costs)
     return [
         Loop("budget events", lambda: budgets.run(telling.budget_pages)),
-        Loop("cost events", lambda: recorded.run(costs.pages)),
+        Loop(
+            "cost events",
+            lambda: recorded.run(costs.pages, recover=partial(rebuilding.pass_over, recorded)),
+        ),
     ]
 
 
@@ -60,6 +77,7 @@ def workers(
     *,
     turns: PeriodTurns,
     reconciler: Reconciler,
+    rebuilding: Rebuilding,
     feed: BudgetFeed,
     feed_retention: timedelta,
     forecasts: ForecastAlerts,
@@ -78,10 +96,9 @@ def workers(
     jobs.handle(TRIM_JOB, trim, concurrency=1)
     jobs.handle(reconciling.JOB, reconciler.run, concurrency=2)
     jobs.handle(reconciling.NIGHTLY_JOB, reconciler.run_nightly, concurrency=1)
-    jobs.handle(reconciling.ALLOCATED_JOB, reconciler.count_allocated, concurrency=1)
+    jobs.handle(rebuilding_jobs.JOB, rebuilding.run, concurrency=2)
     jobs.handle(forecast_alerts.JOB, forecasts.run, concurrency=1)
     jobs.every("*/5 * * * *", forecast_alerts.JOB)
     jobs.every("45 2 * * *", reconciling.NIGHTLY_JOB)
-    jobs.every("* * * * *", reconciling.ALLOCATED_JOB)
     jobs.every("40 * * * *", TRIM_JOB)
     return [Loop("period turns", turns.run), jobs]

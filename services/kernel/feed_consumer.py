@@ -117,14 +117,51 @@ class FeedConsumer(Generic[_F]):
             age = (self._clock.now() - appended_at).total_seconds()
             _lag.record(max(age, 0), attributes)
 
-    async def run(self, source: Source[_F]) -> None:
+    async def skip(
+        self,
+        lost: FeedPosition,
+        position: FeedPosition,
+        *,
+        instead: Callable[[Transaction], Awaitable[None]],
+    ) -> bool:
+        """Goes on after a position, because what follows the lost one is no longer kept.
+
+        instead: makes up for the facts between, in the same transaction. Does nothing and returns
+        False where the cursor stands elsewhere by now, as another replica has moved it.
+        """
+
+        async def work(tx: Transaction) -> bool:
+            moved = await tx.driver.execute(
+                """
+                UPDATE feed_cursor SET position = $3, updated_at = now()
+                WHERE name = $1 AND position = $2
+                """,
+                self._name,
+                str(lost),
+                str(position),
+            )
+            if moved != "UPDATE 1":
+                return False
+            await instead(tx)
+            return True
+
+        return await self._database.run(None, work)
+
+    async def run(
+        self,
+        source: Source[_F],
+        *,
+        recover: Callable[[FeedPosition], Awaitable[None]] | None = None,
+    ) -> None:
         """Follows the source until cancelled, and after failures again from the cursor.
 
         source: opens a stream of pages after a position. A fact that cannot be applied is tried
         again for ever, because skipping it would lose it: the failures are counted and logged.
-        Raises OutOfRange when facts it needs are no longer kept.
+        recover: moves the cursor where the facts after it are no longer kept; None raises
+        OutOfRange then.
         """
         attempt = 0
+        after = START
         while True:
             try:
                 after = await self.position()
@@ -132,8 +169,15 @@ class FeedConsumer(Generic[_F]):
                     async for page in pages:
                         await self.consume(page, after=after)
                         after, attempt = page.position, 0
-            except OutOfRange:
-                raise
+            except OutOfRange as error:
+                if recover is None:
+                    raise
+                log.exception("facts no longer kept", consumer=self._name, error=repr(error))
+                try:
+                    await recover(after)
+                except Exception as failed:
+                    _failures.add(1, {"consumer": self._name})
+                    log.exception("not recovered", consumer=self._name, error=repr(failed))
             except Exception as error:
                 _failures.add(1, {"consumer": self._name})
                 log.exception("feed interrupted", consumer=self._name, error=repr(error))

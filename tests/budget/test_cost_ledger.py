@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
-from finops.budget.v1 import ledger_model_pb2, ledger_service_pb2
+from finops.budget.v1 import ledger_model_pb2, ledger_service_pb2, spend_messages_pb2
 
 from services.budget.bootstrap import BudgetService
 from services.budget.convert.cost_feed import CostFeedExpired, StubCostFeed
@@ -195,6 +195,49 @@ async def test_usage_named_by_its_event_id_replaces_the_settlement_whichever_com
         return await spent(caller) == ("32.5", "0")
 
     await eventually(is_replaced)
+
+
+@pytest.mark.usefixtures("working")
+async def test_two_authorizations_that_name_one_event_count_it_once(
+    caller: Caller, clock: ManualClock
+) -> None:
+    await make_budget(caller, "100")
+    for _ in range(2):
+        held = await authorize(caller, "30", usage_event_id="call-1", usage_source="tests")
+        await settle(caller, held.authorization_id, "12")
+    twice = await spent(caller)
+
+    await caller.record("12.5", event_id="call-1")
+
+    async def is_counted_once() -> bool:
+        clock.advance(timedelta(seconds=1))  # the look-ups wait longer and longer
+        return await spent(caller) == ("12.5", "0")
+
+    await eventually(is_counted_once)
+    assert twice == ("24", "0")
+
+
+@pytest.mark.usefixtures("working")
+async def test_what_costs_more_than_its_hold_shows_as_excess_of_work_and_period(
+    caller: Caller,
+) -> None:
+    budget_id = await make_budget(caller, "10")
+    settled = await authorize(caller, "3")
+    billed = await authorize(caller, "6")
+
+    told = await settle(caller, settled.authorization_id, "4.25")
+    await caller.record("8.000001", tags={"finops_authorization_id": billed.authorization_id})
+    await become(caller, ("12.250001", "0"))
+
+    found = await caller.budgets.ExplainAuthorization(
+        spend_messages_pb2.ExplainAuthorizationRequest(authorization_id=billed.authorization_id)
+    )
+    periods = await caller.ledger.ListBudgetPeriods(
+        ledger_service_pb2.ListBudgetPeriodsRequest(budget_id=budget_id)
+    )
+    assert told.excess.amount == "1.25"
+    assert found.spend_authorization.excess.amount == "2.000001"
+    assert [period.totals.excess.amount for period in periods.periods] == ["3.250001"]
 
 
 async def test_a_reconciliation_that_does_not_exist_is_not_found(caller: Caller) -> None:

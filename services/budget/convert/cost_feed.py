@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from finops.usage.v1 import cost_model_pb2, usage_service_pb2_grpc
@@ -17,6 +17,7 @@ from services.kernel.errors import OutOfRange
 from services.kernel.feed import FeedItem, FeedPage, FeedPosition
 
 BATCH_SIZE: Final = 1_000  # the contract's most: fewer and larger transactions keep up longest
+END_SECONDS: Final = 30.0
 EVERY_TENANT: Final = "*"
 DIMENSIONS_MAX: Final = 50_000  # combinations of attributes remembered, about 30 MB
 
@@ -24,7 +25,7 @@ _Known = tuple[SpendAttributes, str]
 
 
 class CostFeedExpired(OutOfRange):
-    """Cost changes after this service's position are no longer kept; reconcile every budget."""
+    """Cost changes after this service's position are no longer kept; ledgers are rebuilt."""
 
     reason = "COST_FEED_EXPIRED"
 
@@ -55,6 +56,15 @@ class StubCostFeed:
             if error.code() is grpc.StatusCode.OUT_OF_RANGE:
                 raise CostFeedExpired(position=after) from error
             raise
+
+    async def end(self) -> FeedPosition:
+        """Returns a position before which nothing can appear any more. Raises AioRpcError."""
+        request = cost_model_pb2.WatchCostsRequest(tenant_id=EVERY_TENANT, after_sequence="now")
+        answers: Any = aiter(self._stub.WatchCosts(request, timeout=END_SECONDS))
+        # The feed answers at once, if only with its position.
+        first = await anext(answers)
+        await answers.aclose()
+        return FeedPosition.parse(first.sequence)
 
     def _item(self, change: cost_model_pb2.CostChange) -> FeedItem[CostFact]:
         attributes, authorization_id = self._attributes(change)

@@ -170,31 +170,37 @@ def replace_by_usage(authorization: OpenAuthorization, cost: Money, now: datetim
     state = authorization.state
     if authorization.is_replaced or state is AuthorizationState.DENIED:
         return Ending(authorization, [])
+    is_settling = state in (AuthorizationState.HELD, AuthorizationState.EXPIRED)
     movements = [
         _movement(authorization, hold, LedgerEntryKind.SETTLEMENT)._replace(
-            spent_change=EXACT.minus(hold.settled), settled_change=EXACT.minus(hold.settled)
+            spent_change=EXACT.minus(hold.settled),
+            settled_change=EXACT.minus(hold.settled),
+            excess_change=_excess(cost, hold.currency_code, hold.amount) if is_settling else _ZERO,
         )
         for hold in authorization.holds
     ]
     holds = tuple(replace(hold, settled=_ZERO) for hold in authorization.holds)
     ended = replace(authorization, is_replaced=True, holds=holds)
-    if state in (AuthorizationState.HELD, AuthorizationState.EXPIRED):
+    if is_settling:
+        held = authorization.held
         ended = replace(
             ended,
             state=AuthorizationState.SETTLED,
             settled=cost,
-            excess=_excess(authorization, cost),
+            excess=_excess(cost, held.currency_code, held.amount),
             is_settled_late=state is AuthorizationState.EXPIRED,
             ended_at=now,
         )
-    moved = [each for each in movements if each.spent_change or each.held_change]
+    moved = [
+        each for each in movements if each.spent_change or each.held_change or each.excess_change
+    ]
     return Ending(ended, moved)
 
 
-def _excess(authorization: OpenAuthorization, cost: Money) -> Decimal:
-    if cost.currency_code != authorization.held.currency_code:
+def _excess(cost: Money, currency_code: str, held: Decimal) -> Decimal:
+    if cost.currency_code != currency_code:
         return _ZERO  # the usage service priced it in another currency; budgets convert each change
-    return max(EXACT.subtract(cost.amount, authorization.held.amount), _ZERO)
+    return max(EXACT.subtract(cost.amount, held), _ZERO)
 
 
 def _given_back(

@@ -6,7 +6,11 @@ import asyncio
 import hashlib
 import html
 import smtplib
-from collections.abc import Sequence
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
@@ -18,7 +22,10 @@ from services.budget.domain.delivery import EXCERPT_CHARACTERS, DeliveryAttempt
 from services.budget.domain.notification import Notification
 from services.kernel.clock import Clock, SystemClock
 
-SMTP_SECONDS = 15.0
+SMTP_SECONDS = 15.0  # for each answer of the server
+# For the whole mail, its turn for a thread included. Shorter than the lease of a delivery: whoever
+# takes a mail over when that ends never sends it beside the one who still does.
+MAIL_SECONDS = 75.0
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 SCHEMES = tuple(_PORTS)
 
@@ -34,10 +41,20 @@ class MailServer:
 class MailSender:
     """Sends one mail a call."""
 
-    def __init__(self, server: MailServer | None, *, clock: Clock | None = None) -> None:
-        """server: None where the operator has none; then every attempt fails and says so."""
+    def __init__(
+        self,
+        server: MailServer | None,
+        *,
+        clock: Clock | None = None,
+        mail_seconds: float = MAIL_SECONDS,
+    ) -> None:
+        """server: None where the operator has none; then every attempt fails and says so.
+
+        mail_seconds: after which an attempt is cut, however the server keeps it busy.
+        """
         self._server = server
         self._clock = clock or SystemClock()
+        self._mail_seconds = mail_seconds
 
     async def send(
         self,
@@ -62,8 +79,9 @@ class MailSender:
                 message_id=message_id,
                 created_at=created_at,
             )
+            ends = time.monotonic() + self._mail_seconds
             try:
-                reply = await asyncio.to_thread(_send, self._server, addresses, mail)
+                reply = await asyncio.to_thread(_send, self._server, addresses, mail, ends)
             except (smtplib.SMTPException, OSError) as failed:
                 error = f"{type(failed).__name__}: {failed}"[:EXCERPT_CHARACTERS]
         return DeliveryAttempt(
@@ -110,12 +128,16 @@ def mail_of(
     return mail
 
 
-def _send(server: MailServer, addresses: Sequence[str], mail: EmailMessage) -> str:
-    """Returns the server's reply to the mail. Raises SMTPException, OSError."""
+def _send(server: MailServer, addresses: Sequence[str], mail: EmailMessage, ends: float) -> str:
+    """Returns the server's reply to the mail. Raises SMTPException, OSError.
+
+    ends: when it is cut, in seconds of the monotonic clock.
+    """
     parts = urlsplit(server.url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
-    with kind(host, port, timeout=SMTP_SECONDS) as client:
+    client = kind(host, port, timeout=min(SMTP_SECONDS, _left(ends)))
+    with _open_until(client, ends):
         if parts.scheme == "smtp+starttls":
             client.starttls()
         if parts.username:
@@ -134,3 +156,38 @@ def _send(server: MailServer, addresses: Sequence[str], mail: EmailMessage) -> s
         if code != 250:  # noqa: PLR2004 - RFC 5321: requested mail action okay
             raise smtplib.SMTPDataError(code, answer)
         return f"{code} {answer.decode(errors='replace')}"
+
+
+def _left(ends: float) -> float:
+    """Returns the seconds that are left. Raises TimeoutError when none are."""
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the mail server did not take the mail in time")
+    return left
+
+
+@contextmanager
+def _open_until(client: smtplib.SMTP, ends: float) -> Iterator[None]:
+    """Closes the connection, at an instant at the latest.
+
+    A server that answers by single bytes meets no timeout. However it takes the farewell, the mail
+    was taken before.
+    """
+    try:
+        timer = threading.Timer(_left(ends), _cut, [client])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            with suppress(smtplib.SMTPException, OSError):
+                client.quit()
+            timer.cancel()
+    finally:
+        client.close()
+
+
+def _cut(client: smtplib.SMTP) -> None:
+    if client.sock is not None:
+        with suppress(OSError):
+            client.sock.shutdown(socket.SHUT_RDWR)

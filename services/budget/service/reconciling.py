@@ -22,7 +22,7 @@ from services.budget.domain.reconciliation import (
     ReconciliationTrigger,
 )
 from services.budget.domain.spend_errors import ReconciliationNotFound
-from services.budget.errors import BudgetNotFound
+from services.budget.errors import BudgetNotFound, FillContended
 from services.budget.service.evaluating import Evaluator
 from services.budget.service.filling import COST_CONSUMER
 from services.budget.service.periods import Periods, change_of_period
@@ -31,7 +31,7 @@ from services.budget.store import accounts, budgets, reconciliations
 from services.budget.store.accounts import AccountKey
 from services.budget.store.alert_candidates import PeriodKey
 from services.budget.store.changes import BudgetFeed
-from services.budget.store.periods import lock_counted
+from services.budget.store.periods import lock_counted, mark_filled
 from services.kernel import audit
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
@@ -44,11 +44,11 @@ from services.kernel.period import Period
 
 JOB: Final = "reconcile_budgets"
 NIGHTLY_JOB: Final = "reconcile_nightly"
-ALLOCATED_JOB: Final = "count_allocated"
 ACTOR: Final = "service:budget"
 PERIODS_DEFAULT: Final = 2  # the running one and the one before, which late usage still changes
 ATTEMPTS: Final = 10  # comparisons while usage arrives
 ROUNDING: Final = Decimal("0.000000001")  # converting each change and their sum may differ so
+RECOUNT_ATTEMPTS: Final = 60  # a tenant that never stops recording leaves a gap between batches
 PAUSE_SECONDS: Final = 0.2  # in which the feed's consumer comes as far as the answer
 
 log = structlog.get_logger(__name__)
@@ -137,21 +137,61 @@ class Reconciler:
                 )
                 await self._queued(tx, wish, ReconciliationTrigger.SCHEDULE)
 
-    async def count_allocated(self, _: Job) -> None:
-        """Brings budgets that count allocated cost up to what the usage service says."""
+    async def count_allocated(self, budget: Budget, period: Period) -> None:
+        """Brings a period up to what usage says, allocated cost included.
+
+        Nothing else counts cost in such a budget, so the newest answer is right, while usage
+        arrives too. Raises PeerUnavailable, PeerTimeout, UsageRefused.
+        """
+        terms = budget.terms_of(period, self._clock.now())
+        answer = await self._usage.spend(budget.tenant_id, terms, period)
         async with self._database.system_transaction() as tx:
-            wanted = await reconciliations.allocated_budgets(tx)
-        for tenant_id, budget_id in wanted:
-            async with self._database.system_transaction() as tx:
-                budget = await budgets.find_budget(tx, tenant_id, budget_id)
-            now = self._clock.now()
-            period = None if budget is None else budget.period_at(now)
-            if budget is not None and period is not None:
-                try:
-                    await self._compare(budget, period, LedgerEntryKind.CORRECTION, "")
-                except Error as error:
-                    # Compared again in a minute; the other budgets must not wait for this one.
-                    log.warning("allocated cost not counted", budget=budget_id, reason=error.reason)
+            compared = await reconciliations.lock_compared(
+                tx, budget.tenant_id, budget.budget_id, period
+            )
+            if compared is not None and answer.sequence >= compared.row.filled_sequence:
+                await self._set(tx, budget, compared, answer, LedgerEntryKind.CORRECTION)
+
+    async def recount(self, budget: Budget, period: Period) -> None:
+        """Sets a period to what usage says where the feed's changes are no longer to be had.
+
+        The feed counts on after the answer. Raises FillContended while usage never pauses,
+        PeerUnavailable, PeerTimeout, UsageRefused.
+        """
+        terms = budget.terms_of(period, self._clock.now())
+        for _ in range(RECOUNT_ATTEMPTS):
+            certain = await self._usage.horizon(budget.tenant_id)
+            answer = await self._usage.spend(budget.tenant_id, terms, period)
+            if answer.is_certain and answer.sequence <= certain:
+                async with self._database.system_transaction() as tx:
+                    counted = await lock_counted(tx, budget.tenant_id, COST_CONSUMER)
+                    compared = await reconciliations.lock_compared(
+                        tx, budget.tenant_id, budget.budget_id, period
+                    )
+                    if compared is None:
+                        return
+                    if answer.sequence >= counted:
+                        await self._set(tx, budget, compared, answer, LedgerEntryKind.REPAIR)
+                        return
+            await asyncio.sleep(PAUSE_SECONDS)
+        raise FillContended(budget_id=budget.budget_id)
+
+    async def _set(
+        self,
+        tx: Transaction,
+        budget: Budget,
+        compared: reconciliations.ComparedRow,
+        answer: SpendAnswer,
+        kind: LedgerEntryKind,
+    ) -> None:
+        drift = _drift(budget, compared, answer, _cause(answer, compared, is_comparable=True))
+        unpriced_change = _unpriced_change(compared, answer)
+        if drift.difference or unpriced_change:
+            drift = replace(drift, is_repaired=True)
+            await self._repair(tx, budget, drift, kind, unpriced_change)
+        if abs(drift.difference) > ROUNDING:
+            await self._report(tx, budget, drift)
+        await mark_filled(tx, budget.tenant_id, compared.row, answer.sequence)
 
     async def run(self, job: Job) -> None:
         """Does a queued comparison; again from its beginning after a crash, which is harmless."""

@@ -164,6 +164,20 @@ async def fill_period(
     return _found(record)
 
 
+async def mark_filled(tx: Transaction, tenant_id: str, row: BudgetPeriod, sequence: str) -> None:
+    """Stores up to which change of the cost feed a locked period counts everything."""
+    await tx.driver.execute(
+        """
+        UPDATE budget.budget_period SET filled_sequence = GREATEST(filled_sequence, $4)
+        WHERE tenant_id = $1 AND budget_id = $2 AND period_start = $3
+        """,
+        tenant_id,
+        row.budget_id,
+        row.period.start,
+        sequence,
+    )
+
+
 async def due_budgets(tx: Transaction, now: datetime, limit: int) -> list[tuple[str, str]]:
     """Returns (tenant_id, budget_id) of open periods that are over or whose limit changes."""
     rows = await tx.driver.fetch(_DUE, now, limit)

@@ -198,17 +198,23 @@ async def tenants_with_budgets(tx: Transaction) -> list[str]:
     return [row["tenant_id"] for row in rows]
 
 
-async def allocated_budgets(tx: Transaction) -> list[tuple[str, str]]:
-    """Returns the budgets in force that count allocated cost, of all tenants."""
+async def allocated_budgets(tx: Transaction) -> dict[tuple[str, str], str]:
+    """Returns the budgets in force that count allocated cost, of all tenants.
+
+    By (tenant_id, budget_id): the newest change of the tenant's cost that is counted.
+    """
     rows = await tx.driver.fetch(
         """
-        SELECT DISTINCT v.tenant_id, v.budget_id FROM budget.budget_version AS v
+        SELECT DISTINCT v.tenant_id, v.budget_id,
+            COALESCE(revision.counted_sequence, '') AS counted
+        FROM budget.budget_version AS v
         JOIN budget.budget AS b USING (tenant_id, budget_id)
+        LEFT JOIN budget.tenant_revision AS revision USING (tenant_id)
         WHERE (v.terms ->> 'includes_allocated')::boolean AND NOT b.is_draft AND b.ended_at IS NULL
         ORDER BY 1, 2
         """
     )
-    return [(row["tenant_id"], row["budget_id"]) for row in rows]
+    return {(row["tenant_id"], row["budget_id"]): row["counted"] for row in rows}
 
 
 def _reconciliation_of(row: Mapping[Any, Any]) -> Reconciliation:

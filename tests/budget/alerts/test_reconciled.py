@@ -13,12 +13,12 @@ from services.budget.bootstrap import BudgetService
 from services.budget.convert.usage_reader import StubUsageReader
 from services.budget.domain.terms import BudgetTerms
 from services.budget.errors import UsageRefused
-from services.budget.service.reconciling import ALLOCATED_JOB, Reconciler
+from services.budget.service.allocated import AllocatedCosts
+from services.budget.service.reconciling import Reconciler
 from services.budget.service.usage import SpendAnswer
 from services.budget.settings import BudgetSettings
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
-from services.kernel.jobs import Job
 from services.kernel.period import Period
 from services.kernel.workers import Workers
 from tests.budget.alerts.alerting import Alerting
@@ -28,8 +28,6 @@ from tests.budget.making import create
 from tests.budget.test_cost_ledger import become, reconciled
 from tests.support.server import service_token_of
 from tests.support.waiting import eventually
-
-JOB = Job(1, ALLOCATED_JOB, b"", 1, None)
 
 
 @pytest.fixture
@@ -76,28 +74,46 @@ def reconciler(
     )
 
 
+@pytest.fixture
+def allocated(
+    budget_database: Database, reconciler: Reconciler, clock: ManualClock
+) -> AllocatedCosts:
+    """What asks for allocated cost, for a test to call by itself."""
+    return AllocatedCosts(budget_database, reconciler, clock=clock)
+
+
 @pytest.mark.usefixtures("working")
-async def test_a_budget_that_counts_allocated_cost_alerts(
-    alerting: Alerting, reconciler: Reconciler
+async def test_a_budget_that_counts_allocated_cost_alerts_within_seconds(
+    alerting: Alerting,
 ) -> None:
     await create(alerting.caller, thresholds=[half()], include_allocated=True)
     await alerting.caller.record("60")
 
     async def fired() -> list[model.Alert]:
-        await reconciler.count_allocated(JOB)
         return await alerting.listed()
 
-    assert ratios(await eventually(fired)) == ["0.5"]
+    assert ratios(await eventually(fired, seconds=10)) == ["0.5"]
+
+
+async def test_allocated_cost_is_asked_for_again_only_when_it_may_have_changed(
+    alerting: Alerting, allocated: AllocatedCosts
+) -> None:
+    await allocated.count()
+    await create(alerting.caller, include_allocated=True)
+
+    asked = [await allocated.count() for _ in range(2)]
+
+    assert asked == [1, 0]
 
 
 async def test_a_budget_whose_cost_is_refused_holds_no_other_up(
-    alerting: Alerting, reconciler: Reconciler, usage: SomeRefused
+    alerting: Alerting, allocated: AllocatedCosts, usage: SomeRefused
 ) -> None:
     budget = await create(alerting.caller, include_allocated=True)
     usage.refused = frozenset({alerting.caller.tenant_id})
 
     with capture_logs() as logs:
-        await reconciler.count_allocated(JOB)
+        await allocated.count()
 
     assert budget.budget_id in {each.get("budget") for each in logs}
 

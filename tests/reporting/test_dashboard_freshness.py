@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from finops.budget.v1 import budget_model_pb2, budget_service_pb2
+from finops.common.v1.money_pb2 import Money
 
 from services.kernel.cache import Cache
 from services.kernel.client import PeerChannel
@@ -20,6 +22,7 @@ from services.kernel.feed_consumer import Source
 from services.kernel.ids import new_id
 from services.reporting import bootstrap
 from services.reporting.convert.cost_feed import StubCostFeed
+from services.reporting.convert.dashboard_feeds import alert_changes, budget_changes
 from services.reporting.domain.dashboard.dashboard import Dashboard
 from services.reporting.domain.dashboard.question import DashboardQuestion, Part
 from services.reporting.service.dashboard_following import DashboardChanges
@@ -111,6 +114,40 @@ async def test_a_change_of_cost_shows_within_two_seconds(
     assert before.summary is not None
     assert before.summary.cost == 0
     assert elapsed < 2
+
+
+async def test_a_new_budget_makes_dashboards_new(
+    reporting_database: Database, budget_server: LocalServer, caller: Caller
+) -> None:
+    source = budget_changes(budget_server.channel_with(service_token_of("reporting", tenant="")))
+
+    async with following(DashboardChanges(reporting_database), source):
+        await caller.budgets.CreateBudget(
+            budget_service_pb2.CreateBudgetRequest(
+                budget=budget_model_pb2.Budget(
+                    display_name="Everything",
+                    scope=budget_model_pb2.BudgetScope(),
+                    cadence=budget_model_pb2.BUDGET_CADENCE_MONTHLY,
+                    amount=Money(currency_code="USD", amount="600"),
+                )
+            )
+        )
+        seen = await eventually(lambda: version(reporting_database, caller.tenant_id))
+
+    assert seen == 1
+
+
+async def test_feeds_of_alerts_and_budgets_resume_where_they_were_left(
+    budget_server: LocalServer,
+) -> None:
+    channel = budget_server.channel_with(service_token_of("reporting", tenant=""))
+    for source in (alert_changes(channel), budget_changes(channel)):
+        async with aclosing(source(START)) as pages:
+            first = await anext(pages)
+        async with aclosing(source(first.position)) as pages:
+            later = await anext(pages)
+
+        assert START < first.position <= later.position
 
 
 @asynccontextmanager

@@ -155,16 +155,17 @@ def from_page(page: ChangePage) -> list[budget_service_pb2.WatchBudgetsResponse]
     """Converts changes, one message each; a page without any is a heartbeat."""
     found = [
         budget_service_pb2.WatchBudgetsResponse(
-            sequence=str(item.position), change=from_change(item.fact)
+            sequence=str(item.position), change=from_change(item.fact, item.tenant_id)
         )
         for item in page.items
     ]
     return found or [budget_service_pb2.WatchBudgetsResponse(sequence=str(page.position))]
 
 
-def from_change(change: BudgetChange) -> models.BudgetChange:
-    """Converts a change."""
+def from_change(change: BudgetChange, tenant_id: str) -> models.BudgetChange:
+    """Converts a change of a tenant's budget."""
     return models.BudgetChange(
+        tenant_id=tenant_id,
         kind=models.BudgetChangeKind.Value(f"BUDGET_CHANGE_KIND_{change.kind.name}"),
         budget_id=change.budget_id,
         version=change.version,

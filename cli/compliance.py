@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,7 @@ from finops.reporting.v1.compliance_model_pb2 import (
     SubjectCaseKind,
     SubjectCaseState,
 )
-from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.json_format import MessageToDict, Parse, ParseError
 
 from cli.connection import Connection, open_connection
 from cli.errors import CommandError, UsageError
@@ -40,7 +41,6 @@ from cli.options import (
 )
 from cli.output import Format, Output
 from cli.times import utc_text
-from services.kernel.audit import canonical_json
 
 app = typer.Typer(help="Evidence for auditors, and what persons may ask for.", no_args_is_help=True)
 POLL_SECONDS = 0.5
@@ -124,7 +124,9 @@ def evidence_hash(kept: ComplianceReport) -> str:
     content.CopyFrom(kept)
     content.ClearField("evidence_hash")
     content.ClearField("create_time")
-    return hashlib.sha256((canonical_json(content) or "").encode()).hexdigest()
+    fields = MessageToDict(content, preserving_proto_field_name=True)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -19,10 +19,9 @@ from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.pagination import PageTokens
 from services.kernel.workers import Workers
-from services.reporting import bootstrap
-from services.reporting.bootstrap import Complying
-from services.reporting.convert.peers import StubUsageReader
+from services.reporting.api.compliance_wiring import Complying, Peers, build_compliance
 from services.reporting.settings import ReportingSettings
+from services.reporting.worker import compliance_workers
 from tests.reporting.conftest import SECRETS
 from tests.reporting.records_shelf import RecordsShelf
 from tests.support.server import LocalServer, service_token_of, serving
@@ -66,6 +65,14 @@ class Office:
         return await self.ended(answer.subject_case.subject_case_id)
 
 
+@dataclass(frozen=True, slots=True)
+class _Named(Peers):
+    named: Mapping[str, grpc.aio.Channel] = field(default_factory=dict)
+
+    def connected(self) -> Mapping[str, grpc.aio.Channel]:
+        return self.named
+
+
 @asynccontextmanager
 async def shelf_server(shelf: RecordsShelf, database: Database) -> AsyncIterator[LocalServer]:
     """Serves records; its changes need no audit log."""
@@ -90,19 +97,15 @@ async def office_of(
     """Serves compliance over the services named. is_working: whether its jobs are done."""
     credential = service_token_of("reporting", tenant="")
     settings = ReportingSettings(**KEYS)
-    tokens = PageTokens(settings.page_token_secret)
-    complying = bootstrap.build_compliance(
-        database,
-        StubUsageReader(usage.channel_with(credential)),
-        AuditLog(database, tokens=tokens),
-        {name: server.channel_with(credential) for name, server in services.items()},
-        settings,
-        tokens=tokens,
-        clock=clock,
-        keys=usage.channel_with(credential),
-        calm_seconds=0.01,
+    channels = {name: server.channel_with(credential) for name, server in services.items()}
+    log = AuditLog(database, tokens=PageTokens(settings.page_token_secret))
+    # Records and logs are the services' named; keys, zones and the like the real usage service's.
+    peers = _Named(usage=usage.channel_with(credential), named=channels)
+    complying = build_compliance(database, log, peers, settings, clock=clock, calm_seconds=0.01)
+    jobs = compliance_workers(
+        database, subjects=complying.subjects, work=complying.work, runs=complying.runs
     )
-    workers = Workers(complying.workers if is_working else [])
+    workers = Workers(jobs if is_working else [])
     workers.start()
     async with serving(*complying.servicers, database=database) as server:
         channel = server.channel("org_admin", tenant=tenant)

@@ -68,6 +68,7 @@ from services.billing.service.subscriptions import Subscriptions
 from services.billing.service.summary import Summaries
 from services.billing.service.tracing import Tracing
 from services.billing.settings import BillingSettings
+from services.billing.store.records import RECORDS
 from services.billing.worker import workers
 from services.kernel import server
 from services.kernel.api_keys_remote import RemoteApiKeyDirectory
@@ -79,6 +80,7 @@ from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.exchange import ExchangeRates
 from services.kernel.pagination import PageTokens
+from services.kernel.records_defaults import serve_records
 from services.kernel.server import Register
 from services.kernel.workers import Worker
 
@@ -270,6 +272,7 @@ def build(
     core = make_core(database, peers, settings, clock=clock)
     made = make_invoicing(database, peers, settings, core, clock=clock)
     audit = AuditServicer(log=AuditLog(database, tokens=core.tokens))
+    records = serve_records(database, RECORDS, core.envelope, tokens=core.tokens, clock=clock)
     billing = BillingServicer(
         plans=core.plans,
         subscriptions=core.subscriptions,
@@ -290,21 +293,25 @@ def build(
             *issuing(made),
             *providing(made.provider),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+            records.servicer,
         ],
-        workers=workers(
-            database,
-            advancing=core.advancing,
-            credit=core.credit,
-            prorating=prorating,
-            feed=core.feed,
-            feed_retention=timedelta(days=settings.feed_retention_days),
-            metering=Metering(database, cost_changes(peers.usage)),
-            runs=made.runs,
-            chargebacks=made.use_cases.chargebacks,
-            mailing=made.use_cases.mailing,
-            maturing=made.maturing,
-            provider=made.provider,
-        ),
+        workers=[
+            *records.workers,
+            *workers(
+                database,
+                advancing=core.advancing,
+                credit=core.credit,
+                prorating=prorating,
+                feed=core.feed,
+                feed_retention=timedelta(days=settings.feed_retention_days),
+                metering=Metering(database, cost_changes(peers.usage)),
+                runs=made.runs,
+                chargebacks=made.use_cases.chargebacks,
+                mailing=made.use_cases.mailing,
+                maturing=made.maturing,
+                provider=made.provider,
+            ),
+        ],
         plans=core.plans,
         advancing=core.advancing,
         credit=core.credit,

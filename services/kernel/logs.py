@@ -20,10 +20,12 @@ _SECRET_NAMES: Final = re.compile(
     r"authorization|cookie|password|passwd|secret|api_?key$|key_text|token$|private_key|email",
     re.IGNORECASE,
 )
-# What secrets look like wherever they turn up: an API key, a bearer credential, a JWT, the password
-# in a URL; and e-mail addresses, which are personal.
+# What secrets look like wherever they turn up: an API key, a payment provider's keys, signing and
+# client secrets, a bearer credential, a JWT, the password in a URL; and e-mail addresses, which are
+# personal.
 _SECRET_VALUES: Final = re.compile(
     r"fk_[0-9a-z]+_[0-9a-zA-Z]+"
+    r"|(?:[rs]k_(?:live|test)|whsec)_\w+|\w+_secret_\w+"
     r"|(?i:bearer)\s+[\w.~+/=-]+"
     r"|eyJ[\w-]+\.[\w-]+\.[\w-]*"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"

@@ -35,7 +35,7 @@ async def main() -> None:
         database,
         envelope,
         base_url=told["stripe"],
-        timeout_seconds=1.0,
+        timeout_seconds=2.0,
         requests_per_second=1e6,
         open_seconds=0.3,
     )

@@ -23,6 +23,7 @@ from services.reporting.domain.dashboard.composing import (
     trend_of,
 )
 from services.reporting.domain.dashboard.dashboard import (
+    AlertGlance,
     CostDriver,
     DayForecast,
     Outlook,
@@ -249,10 +250,13 @@ def test_sentences_say_what_changed_and_what_it_was() -> None:
         utc("2026-06-01"), None, None, None,
     )  # fmt: skip
 
+    alert = AlertGlance("a", "critical", "open", "Research is at 120 %.", "b", NOW)
+
     sentences = said(
         summary(unpriced_event_count=1234, wasted=Decimal("2.4")),
         movers=(mover,),
         budgets=(budget,),
+        alerts=(alert,),
         potential_saving=Decimal("1500.5"),
     )
 
@@ -264,6 +268,7 @@ def test_sentences_say_what_changed_and_what_it_was() -> None:
         "Open recommendations would save 1,500.50 USD a month.",
     )
     assert len(sentences) == SENTENCES_MAX
+    assert said(summary(), alerts=(alert,))[0] == "Research is at 120 %."
 
 
 def test_nothing_to_say_is_not_said() -> None:

@@ -32,7 +32,7 @@ def highlights(
     found = [
         _missing_prices(summary),
         _budgets(budgets),
-        _alerts(alerts),
+        _alerts(alerts, budgets),
         _change(summary, movers, currency_code),
         _anomalies(anomalies),
         _wasted(summary, currency_code),
@@ -74,9 +74,13 @@ def _budgets(budgets: Sequence[BudgetState]) -> str:
     return f"{name} will pass its limit with a probability of {percent_text(probability)}."
 
 
-def _alerts(alerts: Sequence[AlertGlance]) -> str:
-    critical = [each for each in alerts if each.severity == "critical"]
-    return f"{critical[0].message}" if critical else ""
+def _alerts(alerts: Sequence[AlertGlance], budgets: Sequence[BudgetState]) -> str:
+    """Tells a critical alert, unless it is about a budget that is told to be over its limit."""
+    told = {each.budget_id for each in budgets if each.spent > each.limit}
+    critical = [
+        each for each in alerts if each.severity == "critical" and each.budget_id not in told
+    ]
+    return critical[0].message if critical else ""
 
 
 def _change(summary: Summary, movers: Sequence[CostDriver], currency_code: str) -> str:

@@ -103,14 +103,20 @@ def reconcile(
     full: Annotated[
         bool, typer.Option("--full", help="Also orphans, payments, refunds and fees.")
     ] = False,
+    usage: Annotated[
+        bool, typer.Option("--usage", help="Instead: invoices with the usage behind them.")
+    ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Repair what needs no person.")] = False,
     tenant: Tenant = "",
     data_dir: DataDir = DEFAULT_DATA_DIR,
     url: Url = "",
     form: OutputFormat = Format.TABLE,
 ) -> None:
-    """Compares invoices and payments with the payment provider."""
-    scope = ReconciliationScope.Value(f"RECONCILIATION_SCOPE_{'FULL' if full else 'LIGHT'}")
+    """Compares invoices and payments with the payment provider, or with the usage service."""
+    if usage and (full or repair):
+        raise CommandError("--usage compares alone, and repairs nothing; leave the others out")
+    name = "USAGE" if usage else "FULL" if full else "LIGHT"
+    scope = ReconciliationScope.Value(f"RECONCILIATION_SCOPE_{name}")
     with open_connection(data_dir, url, ALL_TENANTS) as connection:
         named = "" if tenant == ALL_TENANTS else tenant
         request = ReconcileRequest(tenant_id=named, scope=scope, repair=repair)
@@ -119,6 +125,8 @@ def reconcile(
         while ReconciliationState.Name(found.state).endswith(("PENDING", "RUNNING")):
             time.sleep(_POLL_SECONDS)
             found = connection.client.runs.GetReconciliation(look).reconciliation
+    if ReconciliationState.Name(found.state).endswith("FAILED"):
+        raise CommandError(f"the comparison failed: {found.error}")
     Output(form).record(
         {
             "reconciliation_id": found.reconciliation_id,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import signal
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,12 +29,8 @@ from services.kernel.money import add_exactly
 from services.reporting import bootstrap
 from services.reporting.api.charts import ChartMethods
 from services.reporting.bootstrap import ReportingService
-from services.reporting.convert.chart_peers import to_cost_filter
 from services.reporting.convert.instants import from_instant
 from services.reporting.domain.chart.catalog import CHARTS
-from services.reporting.errors import ChartNotFound
-from services.reporting.service.chart_drawing import PNG, SVG, Drawing
-from services.reporting.service.charts import Charts, Picture
 from services.reporting.settings import ReportingSettings
 from tests.reporting.conftest import SECRETS, TODAY, Caller
 from tests.support.server import LocalServer, refused, service_token_of, serving
@@ -400,56 +393,3 @@ async def test_charts_are_listed_in_pages(viewer: Viewer) -> None:
         chart.parameters for chart in first.charts if chart.chart == "budget-gauge"
     )
     assert all(chart.title for chart in first.charts)
-
-
-def test_a_budgets_scope_is_a_filter_over_cost() -> None:
-    scope = budget_model_pb2.BudgetScope(
-        department_id="labs", user_id="ada", project='a "b"*', tags={"env": "prod"}
-    )
-    alone = budget_model_pb2.BudgetScope(department_id="labs", exclude_subdepartments=True)
-
-    assert to_cost_filter(budget_model_pb2.BudgetScope()) == ""
-    assert to_cost_filter(alone) == 'department="labs"'
-    assert to_cost_filter(scope) == (
-        'project = "a \\"b\\"\\*" AND department:"labs" AND user = "ada" AND tags."env" = "prod"'
-    )
-
-
-async def test_others_are_served_while_a_picture_is_drawn() -> None:
-    drawing = Drawing()
-    charts = Charts(drawing)
-    picture = Picture("cost-breakdown", [], "Nothing", "USD")
-    await charts.render(picture)
-    longest = 0.0
-
-    tasks = [asyncio.create_task(charts.render(picture, form)) for form in (SVG, PNG) * 10]
-    loop = asyncio.get_running_loop()
-    while not all(task.done() for task in tasks):
-        before = loop.time()
-        await asyncio.sleep(0)
-        longest = max(longest, loop.time() - before)
-
-    assert {(await task)[:4] for task in tasks} == {b"<svg", b"\x89PNG"}
-    # A picture takes some 20 ms; all of them would take half a second.
-    assert longest < 0.25
-    await drawing.close()
-
-
-async def test_a_process_that_died_is_replaced() -> None:
-    drawing = Drawing()
-    charts = Charts(drawing)
-    picture = Picture("cost-breakdown", [], "Nothing", "USD")
-    before = await charts.render(picture)
-    (process,) = drawing.processes
-    os.kill(process, signal.SIGKILL)
-
-    after = await charts.render(picture)
-
-    assert after == before
-    assert drawing.processes != [process]
-    await drawing.close()
-
-
-async def test_a_chart_that_is_not_declared_is_not_drawn() -> None:
-    with pytest.raises(ChartNotFound):
-        await Charts(Drawing()).render(Picture("pie", [], "Pie", "USD"))

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
-from services.reporting.domain.chart.canvas import Canvas, Spec, exact, picture, text_mark
+from services.reporting.domain.chart.canvas import Canvas, Spec, drawn, exact, picture, text_mark
 from services.reporting.domain.chart.lettering import clean, shortened, width_of
 
 SIZE: Final = 12
@@ -72,9 +72,9 @@ class _Layout:
             self._left = self._names + _GAP
             notes = self._notes + _GAP if self._notes else 0
             self._right = self._width - notes - self._amounts - _GAP
-        ends = [float(value) for row in rows for value in (row.begin, row.end)]
-        self._low = min(*ends, float(origin))
-        self._span = max(*ends, float(origin)) - self._low or 1.0
+        ends = [drawn(value) for row in rows for value in (row.begin, row.end)]
+        self._low = min(*ends, drawn(origin))
+        self._span = max(*ends, drawn(origin)) - self._low or 1.0
 
     def picture(self, *, is_linked: bool) -> Spec:
         """Returns the whole picture."""
@@ -86,7 +86,7 @@ class _Layout:
         return picture(canvas, layers, liked_height=self._liked, values=values)
 
     def _x(self, amount: Decimal) -> float:
-        share = (float(amount) - self._low) / self._span
+        share = (drawn(amount) - self._low) / self._span
         return self._left + share * (self._right - self._left)
 
     def _value(self, place: int, row: BarRow) -> Spec:

@@ -11,6 +11,7 @@ from typing import Final
 from services.reporting.domain.chart.canvas import (
     Canvas,
     Spec,
+    drawn,
     empty,
     exact,
     instant_text,
@@ -67,7 +68,7 @@ class _Drawing:
         if any(row.kind == "runway" for row in rows):
             # Below the line of nothing there is room for the date.
             low = min(low, -high * _BELOW)
-        scale = {"domain": [float(min(low, Decimal(0))), float(high)], "nice": True}
+        scale = {"domain": [drawn(min(low, Decimal(0))), drawn(high)], "nice": True}
         self._y = money_axis(canvas, high) | {"field": "remaining", "scale": scale}
 
     def line(self, rows: Sequence[BurnStep], **mark: object) -> Spec:
@@ -125,9 +126,9 @@ class _Drawing:
             },
         ]
 
-    def _y_at(self, amount: float) -> Spec:
+    def _y_at(self, level: int) -> Spec:
         kept = {name: value for name, value in self._y.items() if name != "field"}
-        return kept | {"datum": amount}
+        return kept | {"datum": level}
 
     def _layer(self, values: Sequence[Spec], mark: Spec, **encoding: object) -> Spec:
         return {

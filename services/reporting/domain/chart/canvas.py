@@ -95,9 +95,14 @@ class Canvas:
         return instant.astimezone(self.tz).replace(tzinfo=None).isoformat() + "Z"
 
 
+def drawn(value: Decimal) -> float:
+    """Returns an exact number as it is drawn, where a pixel is as far as anybody sees."""
+    return float(value)
+
+
 def exact(name: str, amount: Decimal) -> Spec:
     """Returns an amount as the number that is drawn and, beside it, the exact decimal."""
-    return {name: float(amount), f"{name}_exact": format_decimal(amount)}
+    return {name: drawn(amount), f"{name}_exact": format_decimal(amount)}
 
 
 def instant_text(instant: datetime) -> str:

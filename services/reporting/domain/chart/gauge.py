@@ -9,7 +9,15 @@ from typing import Final
 
 from services.kernel.money import EXACT
 from services.reporting.domain.chart.amounts import share_text
-from services.reporting.domain.chart.canvas import Canvas, Spec, empty, exact, picture, text_mark
+from services.reporting.domain.chart.canvas import (
+    Canvas,
+    Spec,
+    drawn,
+    empty,
+    exact,
+    picture,
+    text_mark,
+)
 from services.reporting.domain.chart.lettering import clean, lines_of
 from services.reporting.domain.chart.rows import BudgetUse
 
@@ -71,7 +79,7 @@ class _Ring:
         return theme.warning if (use.expected or 0) > use.limit else theme.accent
 
     def _angle(self, amount: Decimal) -> float:
-        share = float(min(max(EXACT.divide(amount, self._whole), Decimal(0)), Decimal(1)))
+        share = drawn(min(max(EXACT.divide(amount, self._whole), Decimal(0)), Decimal(1)))
         return -math.pi / 2 + share * math.pi
 
     def _arc(self, begin: Decimal, end: Decimal, colour: str, name: str, amount: Decimal) -> Spec:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from services.kernel.money import add_exactly
-from services.reporting.domain.chart.canvas import Canvas, Spec, empty, exact, picture
+from services.reporting.domain.chart.canvas import Canvas, Spec, drawn, empty, exact, picture
 from services.reporting.domain.chart.rows import HourCost
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -64,7 +64,7 @@ def _cells(canvas: Canvas, largest: Decimal) -> Spec:
                 "type": "quantitative",
                 "scale": {
                     "type": "linear",
-                    "domain": [0, float(largest)] if largest > 0 else [-1, 0],
+                    "domain": [0, drawn(largest)] if largest > 0 else [-1, 0],
                     "range": list(theme.ramp),
                     "interpolate": "lab",
                     "clamp": True,

@@ -9,7 +9,15 @@ from typing import Final
 
 from services.kernel.money import add_exactly
 from services.reporting.domain.chart.bar_rows import pixels
-from services.reporting.domain.chart.canvas import Canvas, Spec, empty, exact, picture, text_mark
+from services.reporting.domain.chart.canvas import (
+    Canvas,
+    Spec,
+    drawn,
+    empty,
+    exact,
+    picture,
+    text_mark,
+)
 from services.reporting.domain.chart.lettering import SMALLEST, clean, shortened, width_of
 from services.reporting.domain.chart.rows import SavingChoice
 from services.reporting.domain.chart.theme import text_on
@@ -60,11 +68,11 @@ class _Matrix:
             self._liked = max(plot, list_height) + 32
             self._right = width * _PLOT_SHARE
             self._list_at = (self._right + _GAP, 0.0)
-        self._step = nice_step(float(rows[0].monthly_saving) / _GRID_LINES)
-        self._lines = math.ceil(float(rows[0].monthly_saving) / self._step) + 1
+        self._step = nice_step(drawn(rows[0].monthly_saving) / _GRID_LINES)
+        self._lines = math.ceil(drawn(rows[0].monthly_saving) / self._step) + 1
         ticks = [Decimal(repr(self._step)) * place for place in range(self._lines)]
         tick_labels = canvas.money.labels(ticks)
-        self._ticks = [(float(tick), tick_labels(tick)) for tick in ticks]
+        self._ticks = [(drawn(tick), tick_labels(tick)) for tick in ticks]
         self._left = max(width_of(text, SMALLEST) for _, text in self._ticks) + 8
         self._column = (self._right - self._left) / len(EFFORTS)
 
@@ -170,7 +178,7 @@ class _Matrix:
 
     def _free(self, row: SavingChoice, taken: Sequence[tuple[float, float]]) -> tuple[float, float]:
         """Returns the place nearest to the middle of the column where no point lies yet."""
-        y = self._y(float(row.monthly_saving))
+        y = self._y(drawn(row.monthly_saving))
         middle = self._left + (list(EFFORTS).index(row.effort) + 0.5) * self._column
         room = self._column / 2 - _RADIUS
         apart = 2 * _RADIUS + 2

@@ -12,7 +12,15 @@ from typing import Final
 from services.kernel.money import add_exactly
 from services.reporting.domain.chart.amounts import share_text
 from services.reporting.domain.chart.bar_rows import pixels
-from services.reporting.domain.chart.canvas import Canvas, Spec, empty, exact, picture, text_mark
+from services.reporting.domain.chart.canvas import (
+    Canvas,
+    Spec,
+    drawn,
+    empty,
+    exact,
+    picture,
+    text_mark,
+)
 from services.reporting.domain.chart.lettering import SMALLEST, clean, shortened, width_of
 from services.reporting.domain.chart.ranking import Ranked, largest_groups
 from services.reporting.domain.chart.rows import GroupCost
@@ -76,7 +84,7 @@ class _Drawing:
         for row in rows:
             by_parent[row.parent].append(row)
         parents = largest_groups([GroupCost(row.parent, row.cost) for row in rows], PARENTS_MAX)
-        boxes = squarified([float(parent.cost) for parent in parents], whole)
+        boxes = squarified([drawn(parent.cost) for parent in parents], whole)
         for place, (parent, box) in enumerate(zip(parents, boxes, strict=True)):
             colour = theme.rest if parent.is_rest else theme.series[place]
             inside = [row for name in parent.names for row in by_parent[name]]
@@ -89,7 +97,7 @@ class _Drawing:
     def tiles(self, groups: Sequence[Ranked], box: Box, colour: str, parent: str = "") -> None:
         """Lays out tiles in a box."""
         for group, tile in zip(
-            groups, squarified([float(group.cost) for group in groups], box), strict=True
+            groups, squarified([drawn(group.cost) for group in groups], box), strict=True
         ):
             self._tiles.append(self._tile(group, tile, colour, parent))
 

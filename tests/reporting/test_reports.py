@@ -112,6 +112,7 @@ FORMATS = {
 @pytest.mark.parametrize(
     "kind",
     [
+        model.REPORT_KIND_EXECUTIVE,
         model.REPORT_KIND_OPERATIONAL,
         model.REPORT_KIND_FORECAST,
         model.REPORT_KIND_CHARGEBACK,

@@ -34,7 +34,7 @@ async def summary(sources: Sources) -> Section:
     query = costs_link(frame.question(has_previous=True))
     tiles = [Tile(words.word("Cost"), frame.money(total.cost, costs_link(frame.question())))]
     if total.previous_cost:
-        change = frame.change(total.cost, total.previous_cost, query)
+        change = frame.change(total.cost, total.previous_cost, query, words.word("Change of cost"))
         tiles[0] = replace(
             tiles[0], note=words.say("{change} against the period before", change=change or "")
         )
@@ -46,7 +46,9 @@ async def summary(sources: Sources) -> Section:
     states = await sources.budgets()
     if states:
         statuses = link("budget-statuses", {"filter": "state = ACTIVE"})
-        note = words.say("of {count} active", count=count(len(states), statuses, "Budgets"))
+        note = words.say(
+            "of {count} active", count=count(len(states), statuses, words.word("Budgets"))
+        )
         number = count(len(at_risk(states)), statuses)
         tiles.append(Tile(words.word("Budgets at risk"), number, note))
     savings = await sources.savings()

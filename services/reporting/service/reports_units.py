@@ -38,7 +38,9 @@ async def summary(sources: Sources) -> Section:
     tiles = [Tile(words.word("Cost"), frame.money(total.cost, costs_link(frame.question())))]
     success = unit_price(frame, total.cost, Decimal(total.events - failed), query)
     if isinstance(success, Number):
-        note = words.say("{count} succeeded", count=count(total.events - failed, query, "Success"))
+        note = words.say(
+            "{count} succeeded", count=count(total.events - failed, query, words.word("Operations"))
+        )
         tiles.append(Tile(words.word("Cost of a success"), success, note))
     one = unit_price(frame, total.cost, Decimal(people), query)
     if isinstance(one, Number):

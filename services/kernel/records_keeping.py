@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Select, false, func, literal_column, not_, or_, select, text, true
+from sqlalchemy import false, func, literal_column, not_, or_, select, text, true
 from sqlalchemy import table as sql_table
 
 from services.kernel import audit, audit_subjects
@@ -326,7 +326,7 @@ class RecordKeeping:
         self, tx: Transaction, collection: Collection, held: Condition, values: Mapping[str, Any]
     ) -> int:
         key = f"r.{collection.key}" if collection.key else "NULL"
-        chosen: Select[Any] = (
+        chosen: Any = (
             select(literal_column("r.ctid::text"), literal_column(key))
             .select_from(self._rows(collection))
             .where(*_past(collection), not_(func.coalesce(held, false())))

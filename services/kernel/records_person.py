@@ -82,7 +82,8 @@ class Person:
             case Form.WORDS:
                 other = question.bind(self.pseudonym)
                 pattern = question.bind(self._patterns(form)[0])
-                return f"regexp_replace({column}, {pattern}, {other}, 'g')"
+                text = _as_text(column, form, kind)
+                return f"regexp_replace({text}, {pattern}, {other}, 'g')::{kind}"
             case _:
                 text = _as_text(column, form, kind)
                 put = question.bind(rf'\1"{self.pseudonym}"')

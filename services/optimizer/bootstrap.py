@@ -22,9 +22,11 @@ from services.kernel.audit_log import AuditLog
 from services.kernel.client import channel
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
+from services.kernel.envelope import Envelope
 from services.kernel.exchange import ExchangeRates
 from services.kernel.feed import EncodedFeed
 from services.kernel.pagination import PageTokens
+from services.kernel.records_defaults import serve_records
 from services.kernel.server import Register
 from services.kernel.workers import Worker
 from services.optimizer.api.optimizer import OptimizerServicer
@@ -47,6 +49,7 @@ from services.optimizer.service.statistics import StatisticsLoader
 from services.optimizer.service.tenants import TenantProfiles
 from services.optimizer.settings import OptimizerSettings
 from services.optimizer.store.recommendations import FEED_TABLE
+from services.optimizer.store.records import RECORDS
 from services.optimizer.worker import workers
 
 SERVICE = "optimizer"
@@ -88,6 +91,8 @@ def build(
     )
     run = OptimizationRunServicer(runs=runs, detectors=Detectors(database, profiles, tokens=tokens))
     audit = AuditServicer(log=AuditLog(database, tokens=tokens))
+    envelope = Envelope(settings.encryption_keys)
+    records = serve_records(database, RECORDS, envelope, tokens=tokens, clock=clock)
     following = Following(database, clock=clock)
     return OptimizerService(
         servicers=[
@@ -95,18 +100,22 @@ def build(
             partial(resource_service_pb2_grpc.add_ResourceServiceServicer_to_server, resource),
             partial(run_service_pb2_grpc.add_OptimizationRunServiceServicer_to_server, run),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+            records.servicer,
         ],
-        workers=workers(
-            database,
-            follow=partial(following.run, cost_changes(usage)),
-            details=details,
-            optimization=runs,
-            measuring=measuring,
-            feed=feed,
-            feed_retention=timedelta(days=settings.feed_retention_days),
-            statistics_days=settings.statistics_days,
-            clock=clock,
-        ),
+        workers=[
+            *records.workers,
+            *workers(
+                database,
+                follow=partial(following.run, cost_changes(usage)),
+                details=details,
+                optimization=runs,
+                measuring=measuring,
+                feed=feed,
+                feed_retention=timedelta(days=settings.feed_retention_days),
+                statistics_days=settings.statistics_days,
+                clock=clock,
+            ),
+        ],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
@@ -23,8 +23,10 @@ from services.kernel.audit_log import AuditLog
 from services.kernel.cache import Cache
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
+from services.kernel.envelope import Envelope
 from services.kernel.exchange import ExchangeRates
 from services.kernel.pagination import PageTokens
+from services.kernel.records_defaults import serve_records
 from services.kernel.server import Register
 from services.kernel.workers import Worker
 from services.usage.api.allocation import AllocationServicer
@@ -37,6 +39,7 @@ from services.usage.service.allocation import AllocationRules
 from services.usage.service.amending import Amendments
 from services.usage.service.analyzing import Analyses
 from services.usage.service.api_keys import ApiKeys, OwnApiKeyDirectory
+from services.usage.service.archived_persons import ArchivedPersons
 from services.usage.service.archiving import Archive
 from services.usage.service.costs import CostQueries
 from services.usage.service.directory import Departments, Tenants, Users
@@ -50,6 +53,7 @@ from services.usage.service.recording import Recorder
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.service.watching import CostFeed, CostWatch
 from services.usage.settings import UsageSettings
+from services.usage.store.records import records_of
 from services.usage.worker import workers
 
 SERVICE = "usage"
@@ -69,7 +73,8 @@ def build(
 ) -> UsageService:
     """Makes the use cases, the servicers over them and the workers."""
     tokens = PageTokens(settings.page_token_secret)
-    contexts = TenantContexts(database)
+    envelope = Envelope(settings.encryption_keys)
+    contexts = TenantContexts(database, envelope)
     feed = CostFeed(database)
     recorder = Recorder(database, contexts, feed)
     imports = Imports(database, recorder, tokens=tokens, clock=clock)
@@ -83,13 +88,14 @@ def build(
     )
     rates = ExchangeRates()
     costs = CostQueries(database, cache, tokens=tokens, clock=clock, rates=rates, contexts=contexts)
+    watch = CostWatch(database, feed)
     usage = UsageServicer(
         recorder=recorder,
         costs=costs,
         imports=imports,
         events=StoredEvents(database, contexts, tokens=tokens, clock=clock),
         amendments=Amendments(database, contexts),
-        watch=CostWatch(database, feed),
+        watch=watch,
         reconciler=reconciler,
         archive=archive,
         analyses=Analyses(database, contexts, clock=clock, rates=rates),
@@ -102,6 +108,16 @@ def build(
     allocation = AllocationServicer(rules=rules)
     pricing = PricingServicer(pricing=prices, loading=loading)
     retention = timedelta(days=settings.feed_retention_days)
+
+    async def forget(tenant_id: str) -> None:
+        contexts.forget(tenant_id)
+        watch.forget()
+        await cache.invalidate("costs", tenant_id)
+
+    declared = records_of(envelope, ArchivedPersons(settings.archive_dir))
+    records = serve_records(
+        database, replace(declared, forget=forget), envelope, tokens=tokens, clock=clock
+    )
     return UsageService(
         servicers=[
             partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage),
@@ -111,15 +127,19 @@ def build(
                 allocation_service_pb2_grpc.add_AllocationServiceServicer_to_server, allocation
             ),
             *administration(database, contexts, tokens=tokens, clock=clock),
+            records.servicer,
         ],
-        workers=workers(
-            database,
-            imports=imports,
-            reconciler=reconciler,
-            archive=archive,
-            feed=feed,
-            feed_retention=retention,
-        ),
+        workers=[
+            *records.workers,
+            *workers(
+                database,
+                imports=imports,
+                reconciler=reconciler,
+                archive=archive,
+                feed=feed,
+                feed_retention=retention,
+            ),
+        ],
         prices=loading,
     )
 
@@ -160,5 +180,6 @@ async def serve(settings: UsageSettings, *, clock: Clock | None = None) -> None:
         database=database,
         api_keys=OwnApiKeyDirectory(database),
         workers=built.workers,
+        envelope=Envelope(settings.encryption_keys),
         closing=[cache.close],
     )

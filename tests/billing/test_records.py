@@ -40,8 +40,8 @@ async def test_an_erased_person_is_in_no_table(
     person, pseudonym = f"u{secrets.token_hex(6)}", f"erased-{secrets.token_hex(6)}"
     async with billing_database.system_transaction() as tx:
         await tx.driver.execute(
-            "INSERT INTO billing.metered_dimension VALUES ($1, '7', 'llm', 'call', 'USD', $2, '', '',"
-            " '', '', '', '', '', '', '', jsonb_build_object('by', $2::text))",
+            "INSERT INTO billing.metered_dimension VALUES ($1, '7', 'llm', 'call', 'USD', $2, '',"
+            " '', '', '', '', '', '', '', '', jsonb_build_object('by', $2::text))",
             tenant,
             person,
         )

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc
 from finops.records.v1 import records_service_pb2 as messages
 from finops.records.v1 import records_service_pb2_grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.kernel.clock import SystemClock
+from services.kernel.database import Database
+from services.kernel.envelope import Envelope
+from services.kernel.pagination import PageTokens
 from services.kernel.records import Records
+from services.kernel.records_defaults import serve_records
 from services.kernel.transaction import Driver
-from tests.support.server import LocalServer
+from tests.support.server import LocalServer, serving
 
 # Columns whose names promise a person, a text by or for people, or a value that may hold either.
 PERSONAL_NAME = re.compile(
@@ -88,6 +96,22 @@ async def tables_with(driver: Driver, service: str, text: str) -> list[str]:
     return found
 
 
+@asynccontextmanager
+async def serving_records(
+    database: Database, records: Records, *, envelope: Envelope | None = None
+) -> AsyncIterator[LocalServer]:
+    """Serves RecordsService alone over a service's real database."""
+    served = serve_records(
+        database,
+        records,
+        envelope or Envelope([]),
+        tokens=PageTokens(b"secret of the test's pages"),
+        clock=SystemClock(),
+    )
+    async with serving(served.servicer, database=database, envelope=envelope) as server:
+        yield server
+
+
 def records_stub(
     server: LocalServer, tenant: str
 ) -> records_service_pb2_grpc.RecordsServiceAsyncStub:
@@ -121,3 +145,26 @@ async def exported(
         (answer.collection, answer.record_json)
         async for answer in stub.ExportSubjectRecords(request)
     ]
+
+
+async def every_statement_runs(
+    stub: records_service_pb2_grpc.RecordsServiceAsyncStub, records: Records
+) -> None:
+    """Exports, counts, erases and removes over every collection, of a tenant without records."""
+    nobody = "nobody.at-all_x"
+    assert await exported(stub, nobody) == []
+    assert await erased(stub, nobody, "erased-nobody", dry_run=True) == {}
+    assert await erased(stub, nobody, "erased-nobody") == {}
+    before = Timestamp(seconds=1)
+    for collection in records.collections:
+        if collection.time:
+            for dry_run in (True, False):
+                answer = await stub.ApplyRetention(
+                    messages.ApplyRetentionRequest(
+                        collection=collection.name,
+                        before_time=before,
+                        held_filters=['subject_id = "nobody"'],
+                        dry_run=dry_run,
+                    )
+                )
+                assert answer.count.record_count == 0

@@ -141,9 +141,7 @@ RECORDS: Final = Records(
     sealed=(
         Sealed("account", "particulars", ("account_id",), lambda _: "account.particulars"),
         Sealed("provider_settings", "api_key", ("tenant_id",), lambda _: "provider.api_key"),
-        Sealed(
-            "provider_settings", "webhook_secret", ("tenant_id",), lambda _: _WEBHOOK_SECRET
-        ),
+        Sealed("provider_settings", "webhook_secret", ("tenant_id",), lambda _: _WEBHOOK_SECRET),
         Sealed(
             "provider_settings",
             "previous_webhook_secret",

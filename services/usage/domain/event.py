@@ -48,6 +48,11 @@ class Attributes(NamedTuple):
     charge_category: str = ""
     tags: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def persons(self) -> tuple[str, ...]:
+        """What may name somebody: the user, and any tag."""
+        return (self.user_id, *(value for _, value in self.tags))
+
 
 class Costs(NamedTuple):
     """The four costs of FOCUS, each exact, in the attributes' currency."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from services.kernel.database import Database
+from services.kernel.envelope import Envelope
 from services.kernel.money import format_decimal
 from services.kernel.period import zone
 from services.usage.domain.event import Attributes, UsageEvent
@@ -20,6 +21,7 @@ from services.usage.domain.rate_plan import RatePlan
 from services.usage.domain.recording import HourClock, attributes_digest
 from services.usage.store import prices, tenants
 from services.usage.store.dimensions import intern_dimensions, intern_rate_plans
+from services.usage.store.erasures import pseudonyms, without
 from services.usage.store.events import make_partition, partition_months
 from services.usage.store.tenants import TenantSettings
 from services.usage.tables import GLOBAL_TENANT
@@ -108,9 +110,13 @@ def meters_of(event: UsageEvent) -> tuple[str, ...]:
 class TenantContexts:
     """The contexts of the tenants that were used last."""
 
-    def __init__(self, database: Database) -> None:
-        """Takes the database that settings, prices and interned attributes are read from."""
+    def __init__(self, database: Database, envelope: Envelope | None = None) -> None:
+        """Takes the database that settings, prices and interned attributes are read from.
+
+        envelope: opens what erased users are known by, where that is sealed.
+        """
         self._database = database
+        self._envelope = envelope or Envelope([])
         self._contexts: OrderedDict[str, TenantContext] = OrderedDict()
         self._global: tuple[int, PriceIndex] | None = None
         self._resolutions = 0
@@ -216,17 +222,22 @@ class TenantContexts:
         lines = dict.fromkeys(item.lines for item in wanted if item.lines)
         new_lines = [text for text in lines if text not in context.rate_plan_ids]
         async with self._database.transaction(context.tenant_id) as tx:
-            ids = await intern_dimensions(tx, context.tenant_id, dimensions)
+            # Who was erased is not named again: usage that comes later is the pseudonym's.
+            names = {name for item in dimensions for name in item.persons}
+            erased = await pseudonyms(tx, self._envelope, context.tenant_id, names)
+            stored = {item: without(item, erased) for item in dimensions}
+            distinct = list(dict.fromkeys(stored.values()))
+            found = await intern_dimensions(tx, context.tenant_id, distinct)
+            ids = dict(zip(distinct, found, strict=True))
             plan_ids = await intern_rate_plans(tx, context.tenant_id, new_lines)
         context.rate_plan_ids.update(zip(new_lines, plan_ids, strict=True))
-        dimension_ids = dict(zip(dimensions, ids, strict=True))
         for item in wanted:
             resolution = Resolution(
                 meters=item.meters,
                 valid_from=item.plan.valid_from if item.plan else BEGINNING,
                 valid_until=item.plan.valid_until if item.plan else NEVER,
                 plan=item.plan,
-                dimension_id=dimension_ids[item.stored],
+                dimension_id=ids[stored[item.stored]],
                 rate_plan_id=context.rate_plan_ids[item.lines] if item.lines else None,
                 digest=attributes_digest(item.reported),
                 components_format=components_format(item.meters),

@@ -76,6 +76,10 @@ class CostWatch:
         finally:
             await pages.aclose()
 
+    def forget(self) -> None:
+        """Reads attributes anew from here on, because somebody was erased."""
+        self._forget_at = 0.0
+
     async def _explain(self, owner: str | None, page: FeedPage[CostChange]) -> ChangePage:
         """Adds the attributes of each change."""
         await self._learn(owner, [(i.tenant_id, i.fact.dimension_id) for i in page.items])

@@ -74,7 +74,7 @@ async def test_every_budget_is_reset_whether_anybody_spends_or_not(
 
 
 def test_a_clock_change_neither_repeats_nor_drops_usage_of_a_day() -> None:
-    """killbill/killbill#1934, #445: DST moved usage between invoices, and looped for ever."""
+    """killbill/killbill#1934, #445, getlago/lago#146: DST and zones moved usage, and looped."""
     rule = PeriodRule(Cadence.DAILY, "America/New_York")
     hours = [datetime(2026, 10, 31, 4, tzinfo=UTC) + timedelta(hours=h) for h in range(72)]
 

@@ -57,6 +57,7 @@ async def become(caller: Caller, expected: tuple[str, str]) -> None:
 
 @pytest.mark.usefixtures("working")
 async def test_usage_counts_once_in_the_period_of_its_own_time(caller: Caller) -> None:
+    """authgear/authgear-server#2168, killbill/killbill#876: usage at a cycle's edge was missed."""
     await caller.record("7")
     budget_id = await make_budget(caller, "100")
     before = await spent(caller)
@@ -138,6 +139,7 @@ async def reconciled(caller: Caller, *, repair: bool) -> ledger_model_pb2.Budget
 async def test_a_reconciliation_reports_drift_and_repairs_it_with_an_audited_entry(
     caller: Caller, budget_database: Database
 ) -> None:
+    """BerriAI/litellm#13280, #37144: two ledgers disagreed, and nothing compared them."""
     budget_id = await make_budget(caller, "100")
     held = await authorize(caller, "5")
     await settle(caller, held.authorization_id, "4")

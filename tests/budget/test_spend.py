@@ -121,6 +121,7 @@ async def test_a_hold_becomes_the_real_cost(caller: Caller) -> None:
 
 
 async def test_64_clients_never_spend_more_than_the_budget(caller: Caller) -> None:
+    """BerriAI/litellm#34732: checked before and counted after, concurrent calls pass the limit."""
     await make_budget(caller)
     draw = random.Random(1)
     admitted = [Decimal(0)]
@@ -152,6 +153,7 @@ async def test_64_clients_never_spend_more_than_the_budget(caller: Caller) -> No
 async def test_a_refusal_names_each_budget_in_the_way_and_when_to_come_back(
     caller: Caller,
 ) -> None:
+    """BerriAI/litellm#26672, #23714, #11083: calls kept passing once the budget was spent."""
     budget_id = await make_budget(caller, "10")
     await make_budget(caller, "1000", display_name="Everything")
 

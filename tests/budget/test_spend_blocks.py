@@ -61,7 +61,7 @@ async def test_a_block_that_fails_gives_its_hold_back(caller: Caller, client: As
 async def test_a_block_that_is_cut_after_its_cost_was_known_still_settles(
     caller: Caller, client: AsyncClient
 ) -> None:
-    """A client that went away had its usage lost by a peer; the provider billed it."""
+    """BerriAI/litellm#14457, #13245, #33736, #37558: a cut stream lost what the provider billed."""
     await make_budget(caller, "10")
     begun = asyncio.Event()
 

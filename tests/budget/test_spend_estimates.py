@@ -17,7 +17,10 @@ from tests.support.server import refused
 async def test_a_burst_is_admitted_by_what_such_work_costs_not_by_its_worst_case(
     caller: Caller,
 ) -> None:
-    """As a stress test of a peer: 20 calls at once whose worst case is 50 times their cost."""
+    """BerriAI/litellm#38647, #27509 and discussion 50438: worst cases filled the counter.
+
+    As that stress test of a peer: 20 calls at once whose worst case is 50 times their cost.
+    """
     await make_budget(caller, "100")
     for _ in range(20):
         held = await authorize(caller, "3", subject={"resource_id": "model-a"})
@@ -42,6 +45,7 @@ async def test_a_burst_is_admitted_by_what_such_work_costs_not_by_its_worst_case
 
 
 async def test_work_without_a_known_price_meets_each_budgets_policy(caller: Caller) -> None:
+    """BerriAI/litellm#35524: work whose cost nobody could estimate reserved nothing."""
     lenient = await make_budget(caller, unpriced_policy=model.UNPRICED_POLICY_ALLOW_AND_FLAG)
     allowed = await authorize(caller)
     await make_budget(caller, scope=model.BudgetScope(resource_type="llm"))

@@ -26,9 +26,10 @@ from services.budget.service.claiming import Claims, FoundEvent
 from services.budget.service.spend_request import Ask
 from services.budget.settings import BudgetSettings
 from services.budget.store import authorizations, counted
+from services.kernel.client import PeerUnavailable
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database, Transaction
-from services.kernel.database_errors import CommitUnknown
+from services.kernel.database_errors import CommitUnknown, DatabaseUnavailable
 from services.kernel.ids import new_id
 from services.kernel.money import Money
 from tests.budget.conftest import NOW, Caller, RunningUsage
@@ -49,6 +50,34 @@ def base(budget_database: Database, usage_server: RunningUsage, clock: ManualClo
         BudgetSettings(**settings),
         clock=clock,
     )
+
+
+async def test_what_cannot_be_decided_is_refused_and_holds_nothing(
+    caller: Caller, budget_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BerriAI/litellm#33923: a failed reservation let the work pass."""
+    await make_budget(caller, "100")
+    await authorize(caller, "1")
+
+    async def gone(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(budget_database, "run", gone)
+        with pytest.raises(PeerUnavailable):
+            await authorize(caller, "5")
+
+    assert await spent(caller) == ("0", "1")
+
+
+async def test_calls_without_an_id_are_each_their_own(caller: Caller) -> None:
+    """BerriAI/litellm#6633: an empty request id was a key, and only the first call was kept."""
+    await make_budget(caller, "100")
+
+    held = [await authorize(caller, "1", request_id="") for _ in range(3)]
+
+    assert len({each.authorization_id for each in held}) == 3
+    assert await spent(caller) == ("0", "3")
 
 
 async def test_a_call_without_request_id_is_not_run_again_when_its_commit_is_unknown(

@@ -100,13 +100,14 @@ class CostRows:
 def _cost_row(row: cost_model_pb2.CostRow, wish: ExportWish) -> tuple[Value, ...]:
     start = () if wish.steps == "total" else (to_instant(row.start_time),)
     rules = (json.dumps(list(row.allocation_rule_ids)),) if wish.is_allocated else ()
+    unit = () if "unit" in wish.group_by else (row.unit,)
     return (
         *start,
         *(row.group[name] for name in wish.group_by),
         row.cost.currency_code,
         row.cost.amount,
         row.quantity or None,
-        row.unit,
+        *unit,
         row.events,
         row.failed_events,
         row.unpriced_events,

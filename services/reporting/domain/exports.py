@@ -248,13 +248,15 @@ def cost_columns(wish: ExportWish) -> tuple[Column, ...]:
     start = () if wish.steps == "total" else (Column("start_time", Kind.INSTANT),)
     groups = tuple(Column(name) for name in wish.group_by)
     rules = (Column("allocation_rule_ids", Kind.JSON),) if wish.is_allocated else ()
+    # Grouped by it, the unit is a column already.
+    unit = () if "unit" in wish.group_by else (Column("unit"),)
     return (
         *start,
         *groups,
         Column("currency_code"),
         Column(wish.amount_column, Kind.AMOUNT),
         Column("quantity", Kind.AMOUNT),
-        Column("unit"),
+        *unit,
         Column("events", Kind.COUNT),
         Column("failed_events", Kind.COUNT),
         Column("unpriced_events", Kind.COUNT),

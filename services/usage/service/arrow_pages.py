@@ -17,6 +17,8 @@ import pyarrow.csv as pv
 from services.usage.domain.event import Outcome
 from services.usage.store.reading import ATTRIBUTES, COLUMNS, Position
 
+# Arrow's own pool keeps what was freed, and the process would look as large as its peak for ever.
+pa.set_memory_pool(pa.system_memory_pool())
 # Names of UsageEvent, where QueryCosts has others.
 _NAMES: Final = {"user": "user_id", "sub_account": "sub_account_id"}
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
@@ -108,8 +110,3 @@ def write_page(page: Page, attributes: Mapping[int, Sequence[str]]) -> bytes:
     with pa.ipc.new_stream(sink, whole.schema) as writer:
         writer.write_table(whole)
     return sink.getvalue()
-
-
-def release_memory() -> None:
-    """Gives back what Arrow keeps of freed memory, so that a reader's peak does not stay."""
-    pa.default_memory_pool().release_unused()

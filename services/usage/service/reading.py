@@ -116,7 +116,6 @@ async def _pages(
             attributes |= await reading.attributes_of(tx, tenant_id, missing)
         written = loop.run_in_executor(_threads, arrow_pages.write_page, page, attributes)
         yield await written, page.table.num_rows
-        arrow_pages.release_memory()
         if page.table.num_rows < reading.PAGE_ROWS:
             return
         after = page.last

@@ -36,6 +36,8 @@ from services.reporting.service.exports.writing import TableWriter
 from services.reporting.service.exports.xlsx_file import XlsxWriter
 from services.reporting.service.peers import UsageReader
 
+# Arrow's own pool keeps what was freed, and the process would look as large as its peak for ever.
+pa.set_memory_pool(pa.system_memory_pool())
 DEFAULT_DAYS: Final = 30
 # Few, because each that ever worked on a page keeps some memory of it.
 _threads: Final = ThreadPoolExecutor(2, thread_name_prefix="export")
@@ -92,15 +94,12 @@ class Exports:
         table = await self._open(question)
         run = partial(asyncio.get_running_loop().run_in_executor, _threads)
         writer = await run(_writer, question)
-        pool = pa.default_memory_pool()
         rows = 0
         try:
             yield Piece(await run(writer.begin, table.columns), rows)
             async for page in _one_ahead(table.pages):
                 rows += page.num_rows
                 yield Piece(await run(writer.add, page), rows)
-                # Else Arrow keeps what it freed, and the process looks as large as its peak.
-                pool.release_unused()
             rest = writer.end()
             while (content := await run(next, rest, None)) is not None:
                 yield Piece(content, rows)

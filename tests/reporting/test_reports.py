@@ -17,28 +17,22 @@ from finops.reporting.v1 import report_messages_pb2 as messages
 from finops.reporting.v1 import report_model_pb2 as model
 from finops.reporting.v1.schedule_service_pb2 import CreateReportScheduleRequest
 from finops.usage.v1 import (
-    cost_model_pb2,
     usage_service_pb2,  # noqa: F401 - holds the contract; the stubs load its messages alone
-    usage_service_pb2_grpc,
 )
 
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.jobs import Job
-from services.kernel.period import Period
 from services.reporting import bootstrap
 from services.reporting.bootstrap import ReportingService
-from services.reporting.convert.peers import StubUsageReader
-from services.reporting.domain.costs import CostQuestion
 from services.reporting.domain.report.document import Section
 from services.reporting.domain.report.report import ReportKind
-from services.reporting.errors import CostsKeepChanging
 from services.reporting.service import reports_making
 from services.reporting.service.reports_kinds import PARTS
 from services.reporting.settings import ReportingSettings
 from tests.reporting.conftest import NOW, SECRETS, Caller
 from tests.reporting.reporter import Reporter, reporter_of
-from tests.support.server import LocalServer, refused, service_token_of, serving
+from tests.support.server import LocalServer, refused, service_token_of
 
 EVERY_FORMAT = [
     model.REPORT_FORMAT_HTML,
@@ -370,30 +364,3 @@ async def test_a_report_speaks_german_where_that_is_asked(
     assert '<html lang="de" class="dark">' in text
     assert "38\N{RIGHT SINGLE QUOTATION MARK}269.50" in text
     assert "Kosten nach Abteilung" in text
-
-
-class Pages:
-    """QueryCosts in which every page is of another state than the one before."""
-
-    pages = 0
-
-    async def QueryCosts(  # noqa: N802 - the contract's own name
-        self, _: cost_model_pb2.QueryCostsRequest, __: object
-    ) -> cost_model_pb2.QueryCostsResponse:
-        self.pages += 1
-        return cost_model_pb2.QueryCostsResponse(
-            sequence=str(self.pages), next_page_token="more" if self.pages % 2 else ""
-        )
-
-
-async def test_costs_that_change_between_pages_are_refused_rather_than_wrong(tenant: str) -> None:
-    restless: Any = type("Restless", (Pages, usage_service_pb2_grpc.UsageServiceServicer), {})()
-    add = usage_service_pb2_grpc.add_UsageServiceServicer_to_server
-
-    async with serving(lambda server: add(restless, server)) as usage:
-        reader = StubUsageReader(usage.channel_with(service_token_of("reporting", tenant="")))
-        with pytest.raises(CostsKeepChanging) as caught:
-            await reader.costs(CostQuestion(tenant, Period(NOW - timedelta(days=1), NOW)))
-
-    assert caught.value.reason == "COSTS_KEEP_CHANGING"
-    assert restless.pages == 10

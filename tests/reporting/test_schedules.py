@@ -21,6 +21,9 @@ from services.kernel.jobs import Job
 from services.kernel.period import zone
 from services.reporting import bootstrap
 from services.reporting.bootstrap import ReportingService
+from services.reporting.convert.notifications import BudgetNotifier
+from services.reporting.errors import NoticeRefused
+from services.reporting.service.schedules_mailing import ReportNotice
 from services.reporting.service.schedules_ticks import last_tick, next_tick
 from services.reporting.settings import ReportingSettings
 from tests.budget.alerts.receiving import Mailbox, smtp_receiver
@@ -276,3 +279,27 @@ async def test_a_scheduled_report_is_mailed_once_with_its_files(
     text = parts[0].get_payload(decode=True).decode()
     assert "Cost: 140.00" in text
     assert f"https://finops.example.com/api/v1/finops/reports/{report.report_id}/content" in text
+
+
+async def test_a_notice_that_the_budget_service_refuses_is_no_success(
+    budget_server: LocalServer, tenant: str
+) -> None:
+    channel = budget_server.channel_with(service_token_of("reporting", tenant=""))
+    notice = ReportNotice(
+        tenant_id=tenant,
+        key="report-1",
+        event_type="report.ready",
+        title="Chargeback report",
+        body="",
+        payload="{}",
+        link="",
+        addresses=["nobody"],
+        channel_ids=[],
+        files=[],
+    )
+
+    with pytest.raises(NoticeRefused) as caught:
+        await BudgetNotifier(channel).publish(notice)
+
+    assert caught.value.reason == "NOTICE_REFUSED"
+    assert "email" in caught.value.message

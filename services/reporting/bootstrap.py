@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 import grpc
 from finops.audit.v1 import audit_service_pb2_grpc
 from finops.reporting.v1 import (
-    anomaly_service_pb2_grpc,
-    compliance_service_pb2_grpc,
     reporting_service_pb2_grpc,
     schedule_service_pb2_grpc,
 )
@@ -26,41 +24,31 @@ from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.pagination import PageTokens
+from services.kernel.records_defaults import serve_records
 from services.kernel.server import Register
 from services.kernel.workers import Worker
-from services.reporting.api.anomalies import AnomalyServicer
-from services.reporting.api.anomaly_settings import AnomalySettingsServicer
-from services.reporting.api.compliance import ComplianceServicer
+from services.reporting.api.anomaly_wiring import build_anomalies
+from services.reporting.api.compliance_wiring import Complying, Peers, build_compliance
+from services.reporting.api.dashboard_wiring import build_dashboards
 from services.reporting.api.exports import ExportServicer
 from services.reporting.api.forecasts import ForecastServicer
 from services.reporting.api.reporting import ReportingServicer
-from services.reporting.api.retention import RetentionServicer
 from services.reporting.api.schedules import ReportScheduleServicer
-from services.reporting.convert.anomaly_events_peer import StubUsageEvents
 from services.reporting.convert.chart_peers import chart_peers
-from services.reporting.convert.compliance_peers import StubAuditPeer, StubKeyReader
 from services.reporting.convert.cost_feed import StubCostFeed
 from services.reporting.convert.dashboard_feeds import dashboard_sources
-from services.reporting.convert.dashboard_peers import StubCostGlance, dashboard_peers
 from services.reporting.convert.export_lists import ExportPeers
 from services.reporting.convert.export_peers import StubUsageEntries
 from services.reporting.convert.notifications import BudgetNotifier
 from services.reporting.convert.optimizer_peer import StubOptimizerReader
 from services.reporting.convert.peers import StubBudgetReader, StubUsageReader
-from services.reporting.convert.subject_peers import StubRecordsPeer
 from services.reporting.domain.exports import Dataset
 from services.reporting.domain.links import Links
 from services.reporting.service.anomalies import Anomalies
-from services.reporting.service.anomaly_events import AnomalyEvents
-from services.reporting.service.anomaly_notices import AnomalyNotices
-from services.reporting.service.anomaly_settings import AnomalyRules
 from services.reporting.service.chart_drawing import Drawing
 from services.reporting.service.charting import Charting
 from services.reporting.service.charts import Charts
-from services.reporting.service.compliance import Compliance
-from services.reporting.service.compliance_peers import OwnAudit
-from services.reporting.service.dashboard_costs import DashboardCosts
-from services.reporting.service.dashboard_parts import DashboardParts
+from services.reporting.service.dashboards import KIND as DASHBOARD_CACHE
 from services.reporting.service.dashboards import Dashboards
 from services.reporting.service.detecting import Detection
 from services.reporting.service.exports.anomaly_rows import AnomalyRows
@@ -71,14 +59,10 @@ from services.reporting.service.judging import Judgements
 from services.reporting.service.reports import Reports
 from services.reporting.service.reports_making import ReportMaking
 from services.reporting.service.reports_sources import ReportPeers
-from services.reporting.service.retention import Collections, Retention
-from services.reporting.service.retention_runs import RetentionRuns
 from services.reporting.service.schedules import Schedules
 from services.reporting.service.schedules_mailing import ReportMailing
-from services.reporting.service.subjects import Subjects
-from services.reporting.service.subjects_work import CALM_SECONDS, SubjectWork
 from services.reporting.settings import ReportingSettings
-from services.reporting.store.anomalies import AnomalyFeed
+from services.reporting.store.records import RECORDS
 from services.reporting.worker import (
     compliance_workers,
     dashboard_workers,
@@ -110,17 +94,6 @@ class Exporting:
     at_once: Exports
     servicer: ExportServicer
     jobs: ExportJobs
-    workers: Sequence[Worker]
-
-
-@dataclass(frozen=True, slots=True)
-class Complying:
-    """Audit, privacy and retention. work, runs: do what is queued."""
-
-    servicers: Sequence[Register]
-    subjects: Subjects
-    work: SubjectWork
-    runs: RetentionRuns
     workers: Sequence[Worker]
 
 
@@ -163,30 +136,21 @@ def build(
     forecasts = Forecasts(database, reader, budgets, clock=clock)
     judgements = Judgements(database, reader, clock=clock)
     servicer = ForecastServicer(forecasts=forecasts, judgements=judgements)
-    parts = DashboardParts(
+    cache = cache or Cache.connect(None, service=SERVICE)
+    dashboards = build_dashboards(
         database,
-        DashboardCosts(reader, StubCostGlance(usage)),
-        forecasts,
-        judgements,
-        dashboard_peers(budget, optimizer),
+        cache,
+        usage,
+        budget,
+        optimizer,
+        forecasts=forecasts,
+        judgements=judgements,
         clock=clock,
     )
-    cache = cache or Cache.connect(None, service=SERVICE)
-    dashboards = Dashboards(database, cache, parts, reader, clock=clock)
-    feed = AnomalyFeed(database)
-    notifier = BudgetNotifier(budget) if budget is not None else None
-    notices = AnomalyNotices(database, notifier, public_url=settings.public_url)
-    detection = Detection(database, reader, feed, news=notices.queue, clock=clock)
-    found = Anomalies(database, reader, feed, tokens=tokens, clock=clock)
-    anomalies = AnomalyServicer(anomalies=found)
-    rules = AnomalyRules(
-        database, reader, feed, can_send=budget is not None, tokens=tokens, clock=clock
-    )
-    events = AnomalyEvents(database, StubUsageEvents(usage), tokens=tokens)
-    anomaly_settings = AnomalySettingsServicer(rules=rules, events=events)
+    watching = build_anomalies(database, usage, budget, settings, clock=clock)
     peers_of_exports = ExportPeers(usage, budget, billing, optimizer)
     exporting = build_exports(
-        database, reader, found, peers_of_exports, settings, tokens=tokens, clock=clock
+        database, reader, watching.anomalies, peers_of_exports, settings, tokens=tokens, clock=clock
     )
     peers = ReportPeers(
         database=database,
@@ -203,19 +167,13 @@ def build(
     )
     reporting = build_reports(peers, charts, budget, settings=settings, tokens=tokens, clock=clock)
     log = AuditLog(database, tokens=tokens)
-    # The order in which persons are erased: what others copy from comes first.
-    services = {
-        "usage": usage,
-        "budget": budget,
-        "billing": billing,
-        "optimizer": optimizer,
-        SERVICE: own,
-    }
-    connected = {name: peer for name, peer in services.items() if peer is not None}
     complying = build_compliance(
-        database, reader, log, connected, settings, tokens=tokens, clock=clock, keys=usage
+        database, log, Peers(usage, budget, billing, optimizer, own), settings, clock=clock
     )
     audit = AuditServicer(log=log)
+    envelope = Envelope(settings.encryption_keys)
+    declared = replace(RECORDS, forget=partial(cache.invalidate, DASHBOARD_CACHE))
+    records = serve_records(database, declared, envelope, tokens=tokens, clock=clock)
     whole = ReportingServicer(
         dashboards=dashboards,
         charting=charting,
@@ -227,11 +185,7 @@ def build(
             partial(reporting_service_pb2_grpc.add_ReportingServiceServicer_to_server, whole),
             *complying.servicers,
             partial(reporting_service_pb2_grpc.add_ForecastServiceServicer_to_server, servicer),
-            partial(reporting_service_pb2_grpc.add_AnomalyServiceServicer_to_server, anomalies),
-            partial(
-                anomaly_service_pb2_grpc.add_AnomalySettingsServiceServicer_to_server,
-                anomaly_settings,
-            ),
+            *watching.servicers,
             partial(
                 schedule_service_pb2_grpc.add_ReportScheduleServiceServicer_to_server,
                 reporting.servicer,
@@ -240,28 +194,32 @@ def build(
                 schedule_service_pb2_grpc.add_ExportServiceServicer_to_server, exporting.servicer
             ),
             partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+            records.servicer,
         ],
         workers=[
-            *complying.workers,
+            *records.workers,
+            *compliance_workers(
+                database, subjects=complying.subjects, work=complying.work, runs=complying.runs
+            ),
             *reporting.workers,
             *exporting.workers,
             *dashboard_workers(
-                database, dashboards, feed, dashboard_sources(usage, budget, optimizer)
+                database, dashboards, watching.feed, dashboard_sources(usage, budget, optimizer)
             ),
             *workers(
                 database,
                 forecasts=forecasts,
                 forecast_retention=timedelta(days=settings.forecast_retention_days),
-                detection=detection,
-                notices=notices,
+                detection=watching.detection,
+                notices=watching.notices,
                 pages=StubCostFeed(usage).pages,
-                feed=feed,
+                feed=watching.feed,
                 feed_retention=timedelta(days=settings.feed_retention_days),
             ),
         ],
         complying=complying,
         forecasts=forecasts,
-        detection=detection,
+        detection=watching.detection,
         dashboards=dashboards,
         reporting=reporting,
         exporting=exporting,
@@ -296,52 +254,6 @@ def build_exports(
         servicer=ExportServicer(jobs=jobs, links=links),
         jobs=jobs,
         workers=export_workers(database, jobs),
-    )
-
-
-def build_compliance(
-    database: Database,
-    usage: StubUsageReader,
-    log: AuditLog,
-    services: Mapping[str, grpc.aio.Channel],
-    settings: ReportingSettings,
-    *,
-    tokens: PageTokens,
-    clock: Clock,
-    keys: grpc.aio.Channel,
-    calm_seconds: float = CALM_SECONDS,
-) -> Complying:
-    """Makes audit, privacy and retention over the services, in their order of erasure.
-
-    keys: to the service that has the API keys. calm_seconds: as SubjectWork takes it.
-    """
-    audits = [StubAuditPeer(name, peer) for name, peer in services.items() if name != SERVICE]
-    records = [StubRecordsPeer(name, peer) for name, peer in services.items()]
-    envelope = Envelope(settings.encryption_keys)
-    kept = timedelta(days=settings.subject_export_retention_days)
-    compliance = Compliance(
-        [*audits, OwnAudit(SERVICE, log)],
-        StubKeyReader(keys),
-        usage,
-        tokens=tokens,
-        clock=clock,
-    )
-    subjects = Subjects(database, envelope, list(services), tokens=tokens, kept=kept, clock=clock)
-    work = SubjectWork(database, envelope, records, clock=clock, calm_seconds=calm_seconds)
-    collections = Collections(records)
-    retention = Retention(database, collections, subjects, tokens=tokens, clock=clock)
-    runs = RetentionRuns(database, collections, records, tokens=tokens, clock=clock)
-    serving = ComplianceServicer(compliance=compliance, subjects=subjects)
-    keeping = RetentionServicer(retention=retention, runs=runs)
-    return Complying(
-        servicers=[
-            partial(compliance_service_pb2_grpc.add_ComplianceServiceServicer_to_server, serving),
-            partial(compliance_service_pb2_grpc.add_RetentionServiceServicer_to_server, keeping),
-        ],
-        subjects=subjects,
-        work=work,
-        runs=runs,
-        workers=compliance_workers(database, subjects=subjects, work=work, runs=runs),
     )
 
 
@@ -416,6 +328,7 @@ async def serve(settings: ReportingSettings, *, clock: Clock | None = None) -> N
         database=database,
         api_keys=RemoteApiKeyDirectory(usage),
         workers=built.workers,
+        envelope=Envelope(settings.encryption_keys),
         closing=[
             built.drawing.close,
             cache.close,

@@ -123,7 +123,7 @@ def compliance_workers(
 
     # Apart from the other jobs: a person waits for it, and a service that is down delays it.
     jobs = JobWorker(database, service=SERVICE)
-    jobs.handle(SUBJECT_JOB, work.run, attempts=SUBJECT_ATTEMPTS, backoff_seconds=1)
+    jobs.handle(SUBJECT_JOB, work.run, attempts=SUBJECT_ATTEMPTS, backoff_seconds=0.5)
     jobs.handle(RETENTION_JOB, runs.run, attempts=RETENTION_ATTEMPTS)
     jobs.handle(COMPLIANCE_SWEEP_JOB, sweep, concurrency=1)
     jobs.handle(SUBJECT_EXPIRE_JOB, expire, concurrency=1)

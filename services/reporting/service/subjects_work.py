@@ -40,7 +40,7 @@ from services.reporting.store import files, retention
 from services.reporting.store import subjects as rows
 from services.reporting.store.files import CHUNK_BYTES
 
-ATTEMPTS: Final = 5  # then the sweep queues it again, for as long as it takes
+ATTEMPTS: Final = 8  # over a minute; then the sweep queues it again, for as long as it takes
 PASSES_MAX: Final = 20
 CALM_SECONDS: Final = 2.0  # within which what is under way between services has arrived
 STALLED: Final = timedelta(minutes=1)

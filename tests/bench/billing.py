@@ -104,7 +104,11 @@ async def run_month(stages: list[Stage], clock: ManualClock) -> tuple[float, int
     names = [each.tenant for each in stages]
     began = time.perf_counter()
     with stage.caller():
-        run = await runs.run_billing(WantedRun(tenant_ids=names, month="2026-02", finalize=True))
+        wanted = WantedRun(tenant_ids=names, month="2026-02", finalize=True)
+        async with stage.database.system_transaction() as tx:
+            run = await runs.start(tx, wanted, actor="bench")
+            # The stack's own worker has other keys, and the wall's clock.
+            await tx.driver.execute("DELETE FROM pgqueuer WHERE entrypoint = 'billing_run'")
         payload = json.dumps({"run_id": run.run_id}).encode()
         await runs.work(Job(1, "billing_run", payload, 1, None))
         seconds = time.perf_counter() - began

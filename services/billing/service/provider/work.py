@@ -85,6 +85,13 @@ class ProviderWork:
         credit = Credits(database, journal, tokens=tokens, clock=clock)
         following = Following(database, moves, journal, credit=credit, clock=clock)
         collecting = Collecting(database, providers, steps, moves, following, clock=clock)
+        comparison, settling = (
+            UsageComparison(database, usage),
+            Settling(database, rates, clock=clock),
+        )
+        reconciling = Reconciling(
+            *(database, providers, following, comparison, settling), tokens=tokens, clock=clock
+        )
         return cls(
             providers=providers,
             pushing=pushing,
@@ -112,15 +119,7 @@ class ProviderWork:
                 database, providers, pushing, collecting, tokens=tokens, clock=clock
             ),
             payments=Payments(database, moves, journal, tokens=tokens, clock=clock),
-            reconciling=Reconciling(
-                database,
-                providers,
-                following,
-                UsageComparison(database, usage),
-                Settling(database, rates, clock=clock),
-                tokens=tokens,
-                clock=clock,
-            ),
+            reconciling=reconciling,
         )
 
     def register(self, jobs: JobWorker) -> None:

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from services.kernel.money import add_exactly
 from services.kernel.period import Period, zone
-from services.reporting.domain.report.chargeback import rounded_parts
+from services.reporting.domain.costs import CostAnswer, CostRow, CostSum
+from services.reporting.domain.report.chargeback import owed_table, rounded_parts
 from services.reporting.domain.report.document import Form, Number
+from services.reporting.domain.report.frame import Frame
 from services.reporting.domain.report.german import GERMAN
 from services.reporting.domain.report.span_of_time import (
     last_full,
@@ -25,6 +27,7 @@ from services.reporting.domain.report.span_of_time import (
     step_of,
 )
 from services.reporting.domain.report.variance import Amounts, decompose, regrouped
+from services.reporting.domain.report.wording import Wording
 from services.reporting.service.reports_numbers import Writing
 from services.usage.domain import question as usage_question
 
@@ -99,6 +102,25 @@ def test_amounts_to_charge_add_up_to_the_rounded_total(parts: list[Decimal], dig
     assert all(
         abs(add_exactly((part, -whole))) <= unit for part, whole in zip(parts, rounded, strict=True)
     )
+
+
+def test_thousands_of_groups_are_a_thousand_rows_and_one_that_adds_the_rest_up() -> None:
+    period = Period(datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC))
+    frame = Frame("acme", period, zone("UTC"), "USD", 2, "", (), Wording("en"), period.end)
+    amount = Decimal("0.333333333333333333")
+    rows = tuple(CostRow((f"d{place:04}",), None, "USD", amount) for place in range(3000))
+    answer = CostAnswer(rows, (CostSum("USD", amount * 3000, 3000, 0, None),), "")
+
+    table = owed_table(frame, ("department",), answer, answer)
+
+    assert len(table.rows) == 1001
+    assert table.rows[-1][0] == "2000 others"
+    assert table.total is not None
+    for place in (1, 3, 5):
+        amounts = [cell.value for row in table.rows if isinstance(cell := row[place], Number)]
+        whole = table.total[place]
+        assert isinstance(whole, Number)
+        assert add_exactly(amounts) == whole.value
 
 
 @EXAMPLES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from typing import Final
 
@@ -14,6 +15,8 @@ from services.reporting.domain.report.frame import Frame, group_link, name_of, s
 from services.reporting.domain.report.spending import dimension_name, frame_total
 
 ROWS_MAX: Final = 500
+# With more rows than these, all figures of a report would not fit into one answer.
+OWED_MAX: Final = 1_000
 
 
 def rounded_parts(amounts: Sequence[Decimal], digits: int) -> list[Decimal]:
@@ -31,6 +34,38 @@ def rounded_parts(amounts: Sequence[Decimal], digits: int) -> list[Decimal]:
     for place in order[: max(left, 0)]:
         floors[place] = EXACT.add(floors[place], unit)
     return floors
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What one group owes. own_query: where its own cost is from."""
+
+    name: str
+    own: Decimal
+    borne: Decimal
+    charge: Decimal
+    own_query: str
+
+
+def _added(name: str, lines: Sequence[_Line], own_query: str) -> _Line:
+    return _Line(
+        name,
+        add_exactly(line.own for line in lines),
+        add_exactly(line.borne for line in lines),
+        add_exactly(line.charge for line in lines),
+        own_query,
+    )
+
+
+def _owed_row(frame: Frame, line: _Line, total: Decimal, query: str) -> tuple[Cell, ...]:
+    return (
+        line.name,
+        frame.money(line.own, line.own_query),
+        frame.difference(line.borne, line.own, query),
+        frame.money(line.borne, query),
+        Number(share(line.borne, total), Form.RATIO, "", query),
+        frame.money(line.charge, query),
+    )
 
 
 def owed_table(
@@ -51,19 +86,20 @@ def owed_table(
     total_own = own.total(frame.currency_code).cost
     total_borne = borne.total(frame.currency_code).cost
     borne_query = costs_link(borne_question)
-    rows: list[tuple[Cell, ...]] = []
-    for group, charge in zip(groups, charges, strict=True):
-        mine, all_of_it = own_of.get(group, nothing), borne_of.get(group, nothing)
-        rows.append(
-            (
-                name_of(group, words),
-                frame.money(mine, group_link(own_question, group)),
-                frame.difference(all_of_it, mine, borne_query),
-                frame.money(all_of_it, borne_query),
-                Number(share(all_of_it, total_borne), Form.RATIO, "", borne_query),
-                frame.money(charge, borne_query),
-            )
+    lines = [
+        _Line(
+            name_of(group, words),
+            own_of.get(group, nothing),
+            borne_of.get(group, nothing),
+            charge,
+            group_link(own_question, group),
         )
+        for group, charge in zip(groups, charges, strict=True)
+    ]
+    if len(lines) > OWED_MAX + 1:
+        name = words.word("{count} others", count=str(len(lines) - OWED_MAX))
+        rest = lines[OWED_MAX:]
+        lines[OWED_MAX:] = [_added(name, rest, costs_link(own_question))]
     return Table(
         title=words.word("What is owed"),
         columns=(
@@ -74,7 +110,7 @@ def owed_table(
             words.word("Share"),
             words.word("To charge"),
         ),
-        rows=tuple(rows),
+        rows=tuple(_owed_row(frame, line, total_borne, borne_query) for line in lines),
         total=(
             words.word("Total"),
             frame.money(total_own, costs_link(frame_total(own_question))),

@@ -6,10 +6,13 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from finops.budget.v1 import budget_model_pb2, budget_service_pb2, spend_messages_pb2
@@ -20,8 +23,12 @@ from finops_sdk import ApiError, AsyncClient
 from finops_sdk.channel import Retry
 
 from cli.connection import local_targets, local_token
+from cli.stack.keys import load_keys
 from cli.stack.postgres import EmbeddedPostgres
+from cli.stack.process import free_port
+from cli.stack.processes import serves_grpc
 from cli.stack.redis import EmbeddedRedis
+from cli.stack.services import service_environment
 from services.kernel.ids import new_id
 from tests.faults.load import PATIENCE_SECONDS
 from tests.support.stack import RunningStack
@@ -38,8 +45,10 @@ _RETRY = Retry(attempts=1_000, pause_seconds_max=0.5)
 class Spenders:
     """Clients that authorize, then settle, release, forget or settle late, and try again."""
 
-    def __init__(self, client: AsyncClient, budget_id: str) -> None:
-        self.client = client
+    def __init__(self, clients: Sequence[AsyncClient], budget_id: str) -> None:
+        """clients: of each replica one, whom the spenders use in turn."""
+        self.clients = clients
+        self.client = clients[0]
         self.budget_id = budget_id
         self.settled: dict[str, Decimal] = {}
         self.calls = 0
@@ -48,22 +57,23 @@ class Spenders:
 
     async def spend(self, number: int) -> None:
         draw = random.Random(number)
+        client = self.clients[number % len(self.clients)]
         while not self._stopped.is_set():
-            amount = Decimal(draw.randrange(1, 2_000_000)).scaleb(-6)
-            authorization_id = await self._authorized(amount)
+            amount = Decimal(draw.randrange(1, 5_000_001)).scaleb(-6)
+            authorization_id = await self._authorized(client, amount)
             self.calls += 1
             if authorization_id is None:
                 await asyncio.sleep(0.05)
                 continue
             fate = draw.random()
             if fate < 0.3:
-                await self._released(authorization_id)
+                await self._released(client, authorization_id)
             elif fate < 0.9:
                 late = HOLD.total_seconds() + 1 if fate > 0.85 else 0.0
                 await asyncio.sleep(late)
-                await self._settled(authorization_id, amount / 10)
+                await self._settled(client, authorization_id, amount / 10)
 
-    async def _authorized(self, amount: Decimal) -> str | None:
+    async def _authorized(self, client: AsyncClient, amount: Decimal) -> str | None:
         request = spend_messages_pb2.AuthorizeSpendRequest(
             subject=SpendSubject(resource_type="llm"),
             amount=Money(currency_code="USD", amount=f"{amount:f}"),
@@ -71,7 +81,7 @@ class Spenders:
         )
         request.hold_duration.FromTimedelta(HOLD)
         try:
-            answer = await self.client.budgets.AuthorizeSpend(request)
+            answer = await client.budgets.AuthorizeSpend(request)
         except ApiError as error:
             if error.reason != "SPEND_LIMIT_REACHED":
                 raise
@@ -82,8 +92,8 @@ class Spenders:
             assert sum(taken) <= LIMIT
         return answer.spend_authorization.authorization_id
 
-    async def _settled(self, authorization_id: str, cost: Decimal) -> None:
-        await self.client.budgets.SettleSpend(
+    async def _settled(self, client: AsyncClient, authorization_id: str, cost: Decimal) -> None:
+        await client.budgets.SettleSpend(
             spend_messages_pb2.SettleSpendRequest(
                 authorization_id=authorization_id,
                 cost=Money(currency_code="USD", amount=f"{cost:f}"),
@@ -92,10 +102,10 @@ class Spenders:
         )
         self.settled[authorization_id] = cost
 
-    async def _released(self, authorization_id: str) -> None:
+    async def _released(self, client: AsyncClient, authorization_id: str) -> None:
         request = spend_messages_pb2.ReleaseSpendRequest(authorization_id=authorization_id)
         try:
-            await self.client.budgets.ReleaseSpend(request)
+            await client.budgets.ReleaseSpend(request)
         except ApiError as error:
             # What ran out before the release reached it was released by the first attempt.
             if error.reason != "AUTHORIZATION_NOT_HELD":
@@ -106,13 +116,24 @@ class Spenders:
 
 
 @asynccontextmanager
-async def spenders(stack: RunningStack) -> AsyncIterator[Spenders]:
-    """Runs clients against a budget of 100 USD, and asserts at the end that nothing is lost."""
+async def spenders(
+    stack: RunningStack, *, count: int = CLIENTS, replicas: Sequence[str] = ()
+) -> AsyncIterator[Spenders]:
+    """Runs clients against a budget of 100 USD, and asserts at the end that nothing is lost.
+
+    replicas: targets of the budget service, which the clients share; none for the stack's own.
+    """
     tenant = f"fault-{new_id()}"
     token = local_token(stack.data_dir, tenant)
     targets = local_targets(stack.state)
-    async with AsyncClient(targets, token, timeout_seconds=60, retry=_RETRY) as client:
-        made = await client.budgets.CreateBudget(
+    async with AsyncExitStack() as opened:
+        clients = [
+            await opened.enter_async_context(
+                AsyncClient({**targets, "budget": target}, token, timeout_seconds=60, retry=_RETRY)
+            )
+            for target in replicas or [targets["budget"]]
+        ]
+        made = await clients[0].budgets.CreateBudget(
             budget_service_pb2.CreateBudgetRequest(
                 budget=budget_model_pb2.Budget(
                     display_name="Faults",
@@ -123,8 +144,8 @@ async def spenders(stack: RunningStack) -> AsyncIterator[Spenders]:
                 )
             )
         )
-        running = Spenders(client, made.budget.budget_id)
-        tasks = [asyncio.create_task(running.spend(number)) for number in range(CLIENTS)]
+        running = Spenders(clients, made.budget.budget_id)
+        tasks = [asyncio.create_task(running.spend(number)) for number in range(count)]
         yield running
         running.stop()
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -174,10 +195,57 @@ async def restarted(name: str, stack: RunningStack) -> None:
     await eventually(is_started_again, seconds=PATIENCE_SECONDS)
 
 
+@contextmanager
+def replica(stack: RunningStack) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Runs one more process of the budget service on the stack's database; gives its port."""
+    port, keys = free_port(), load_keys(stack.data_dir)
+    assert keys is not None
+    environment = service_environment(
+        "budget",
+        data_dir=stack.data_dir,
+        owner_url=stack.state.database_url,
+        redis_url=stack.state.redis_url,
+        keys=keys,
+        port=port,
+        metrics_port=free_port(),
+        peers=stack.state.targets,
+    )
+    with (stack.data_dir / "replica.log").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.budget"], env=environment, stdout=output, stderr=output
+        )
+    try:
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_hard_limit_holds_while_one_of_two_replicas_is_killed_under_64_clients(
+    stack: RunningStack, *, is_full: bool
+) -> None:
+    first = stack.state.targets["budget"]
+
+    for _ in range(5 if is_full else 1):
+        with replica(stack) as (process, port):
+            second = f"127.0.0.1:{port}"
+            await eventually(partial(serves_grpc, second), seconds=PATIENCE_SECONDS)
+            # Who speaks with the second goes over to the first when it is gone.
+            replicas = [first, f"ipv4:{second},{first}"]
+            async with spenders(stack, count=64, replicas=replicas) as running:
+                await progress(running, 100)
+                process.kill()
+                await progress(running, 100)
+
+        assert running.settled
+        assert running.refusals
+
+
 @pytest.mark.parametrize("name", ["budget", "postgres", "redis"])
 async def test_a_hard_limit_holds_and_no_settlement_is_lost_while_a_process_dies(
     stack: RunningStack, name: str, *, is_full: bool
 ) -> None:
+    """BerriAI/litellm discussion 50438: the default set-up lost spend in outages."""
     if name == "redis" and not stack.state.redis_url:
         pytest.skip("there is no Redis to kill: no redis-server and no wheel for this Python")
 

@@ -23,6 +23,7 @@ from services.budget.domain.reconciliation import (
 )
 from services.budget.domain.spend_errors import ReconciliationNotFound
 from services.budget.errors import BudgetNotFound, FillContended
+from services.budget.service.comparing import cause_of, drift_of, unpriced_change_of
 from services.budget.service.evaluating import Evaluator
 from services.budget.service.filling import COST_CONSUMER
 from services.budget.service.periods import Periods, change_of_period
@@ -184,8 +185,8 @@ class Reconciler:
         answer: SpendAnswer,
         kind: LedgerEntryKind,
     ) -> None:
-        drift = _drift(budget, compared, answer, _cause(answer, compared, is_comparable=True))
-        unpriced_change = _unpriced_change(compared, answer)
+        drift = drift_of(budget, compared, answer, cause_of(answer, compared, is_comparable=True))
+        unpriced_change = unpriced_change_of(compared, answer)
         if drift.difference or unpriced_change:
             drift = replace(drift, is_repaired=True)
             await self._repair(tx, budget, drift, kind, unpriced_change)
@@ -268,12 +269,12 @@ class Reconciler:
                 last = max(counted, compared.row.filled_sequence)
                 is_comparable = answer.is_certain and last == answer.sequence
                 if is_comparable or attempt == ATTEMPTS:
-                    cause = _cause(answer, compared, is_comparable=is_comparable)
+                    cause = cause_of(answer, compared, is_comparable=is_comparable)
                     return await self._judge(
                         tx,
                         budget,
-                        _drift(budget, compared, answer, cause),
-                        unpriced_change=_unpriced_change(compared, answer),
+                        drift_of(budget, compared, answer, cause),
+                        unpriced_change=unpriced_change_of(compared, answer),
                         kind=kind,
                         is_comparable=is_comparable,
                         reconciliation_id=reconciliation_id,
@@ -377,34 +378,6 @@ class Reconciler:
             await reconciliations.save(tx, replace(one, updated_at=self._clock.now()))
 
 
-def _drift(
-    budget: Budget, compared: reconciliations.ComparedRow, answer: SpendAnswer, cause: str
-) -> BudgetDrift:
-    row = compared.row
-    return BudgetDrift(
-        budget_id=budget.budget_id,
-        period=row.period,
-        currency_code=row.currency_code,
-        ledger_spent=EXACT.subtract(row.totals.spent, compared.settled),
-        usage_spent=answer.cost,
-        cause=cause,
-    )
-
-
-def _unpriced_change(compared: reconciliations.ComparedRow, answer: SpendAnswer) -> int:
-    return answer.unpriced_events - compared.row.totals.unpriced_events
-
-
 def _is_before(period: Period, start_at: datetime | None, count: int) -> bool:
     """Tells whether a period is earlier than what is compared. count: later ones that are."""
     return count >= PERIODS_DEFAULT if start_at is None else period.end <= start_at
-
-
-def _cause(
-    answer: SpendAnswer, compared: reconciliations.ComparedRow, *, is_comparable: bool
-) -> str:
-    if not is_comparable:
-        return "Usage was arriving during the comparison; compare again."
-    if answer.unpriced_events or compared.row.totals.unpriced_events:
-        return "Some usage has no price or no exchange rate yet."
-    return "The ledger does not hold what the usage service has stored."

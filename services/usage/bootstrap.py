@@ -26,6 +26,7 @@ from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.exchange import ExchangeRates
 from services.kernel.pagination import PageTokens
+from services.kernel.records import Forget
 from services.kernel.records_defaults import serve_records
 from services.kernel.server import Register
 from services.kernel.workers import Worker
@@ -102,30 +103,16 @@ def build(
     )
     reading = BulkReading(database, contexts, costs, clock=clock)
     reader = UsageReadServicer(reading=reading, costs=costs)
-    prices = Pricing(database, contexts, tokens=tokens, clock=clock)
-    loading = PriceLoading(database, prices, contexts, clock=clock)
-    rules = AllocationRules(database, contexts, tokens=tokens, clock=clock)
-    allocation = AllocationServicer(rules=rules)
-    pricing = PricingServicer(pricing=prices, loading=loading)
-    retention = timedelta(days=settings.feed_retention_days)
-
-    async def forget(tenant_id: str) -> None:
-        contexts.forget(tenant_id)
-        watch.forget()
-        await cache.invalidate("costs", tenant_id)
-
+    pricing = Pricing(database, contexts, tokens=tokens, clock=clock)
+    prices = PriceLoading(database, pricing, contexts, clock=clock)
     declared = records_of(envelope, ArchivedPersons(settings.archive_dir))
-    records = serve_records(
-        database, replace(declared, forget=forget), envelope, tokens=tokens, clock=clock
-    )
+    declared = replace(declared, forget=forgetting(contexts, watch, cache))
+    records = serve_records(database, declared, envelope, tokens=tokens, clock=clock)
     return UsageService(
         servicers=[
             partial(usage_service_pb2_grpc.add_UsageServiceServicer_to_server, usage),
             partial(read_service_pb2_grpc.add_UsageReadServiceServicer_to_server, reader),
-            partial(pricing_service_pb2_grpc.add_PricingServiceServicer_to_server, pricing),
-            partial(
-                allocation_service_pb2_grpc.add_AllocationServiceServicer_to_server, allocation
-            ),
+            *rating(database, contexts, pricing, prices, tokens=tokens, clock=clock),
             *administration(database, contexts, tokens=tokens, clock=clock),
             records.servicer,
         ],
@@ -137,11 +124,41 @@ def build(
                 reconciler=reconciler,
                 archive=archive,
                 feed=feed,
-                feed_retention=retention,
+                feed_retention=timedelta(days=settings.feed_retention_days),
             ),
         ],
-        prices=loading,
+        prices=prices,
     )
+
+
+def forgetting(contexts: TenantContexts, watch: CostWatch, cache: Cache) -> Forget:
+    """Returns what drops a tenant's persons from memory and Redis, after an erasure."""
+
+    async def forget(tenant_id: str) -> None:
+        contexts.forget(tenant_id)
+        watch.forget()
+        await cache.invalidate("costs", tenant_id)
+
+    return forget
+
+
+def rating(
+    database: Database,
+    contexts: TenantContexts,
+    pricing: Pricing,
+    prices: PriceLoading,
+    *,
+    tokens: PageTokens,
+    clock: Clock,
+) -> Sequence[Register]:
+    """Makes the servicers of prices and of the rules that share cost."""
+    price = PricingServicer(pricing=pricing, loading=prices)
+    rules = AllocationRules(database, contexts, tokens=tokens, clock=clock)
+    rule = AllocationServicer(rules=rules)
+    return [
+        partial(pricing_service_pb2_grpc.add_PricingServiceServicer_to_server, price),
+        partial(allocation_service_pb2_grpc.add_AllocationServiceServicer_to_server, rule),
+    ]
 
 
 def administration(

@@ -27,7 +27,7 @@ from services.kernel.pagination import PageTokens
 from services.kernel.records_defaults import serve_records
 from services.kernel.server import Register
 from services.kernel.workers import Worker
-from services.reporting.api.anomaly_wiring import build_anomalies
+from services.reporting.api.anomaly_wiring import Watching, build_anomalies
 from services.reporting.api.compliance_wiring import Complying, Peers, build_compliance
 from services.reporting.api.dashboard_wiring import build_dashboards
 from services.reporting.api.exports import ExportServicer
@@ -98,6 +98,20 @@ class Exporting:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """The use cases, each over those before it."""
+
+    forecasts: Forecasts
+    judgements: Judgements
+    watching: Watching
+    dashboards: Dashboards
+    reporting: Reporting
+    exporting: Exporting
+    charting: Charting
+    drawing: Drawing
+
+
+@dataclass(frozen=True, slots=True)
 class ReportingService:
     """What the service serves, and what runs beside it."""
 
@@ -130,102 +144,135 @@ def build(
     usage, budget, optimizer, billing: those services; None where one is not connected, as with the
     cache. own: to this service itself, whose records persons ask for as well.
     """
-    reader = StubUsageReader(usage)
-    budgets = StubBudgetReader(budget) if budget is not None else None
-    tokens = PageTokens(settings.page_token_secret)
-    forecasts = Forecasts(database, reader, budgets, clock=clock)
-    judgements = Judgements(database, reader, clock=clock)
-    servicer = ForecastServicer(forecasts=forecasts, judgements=judgements)
     cache = cache or Cache.connect(None, service=SERVICE)
-    dashboards = build_dashboards(
+    peers = Peers(usage, budget, billing, optimizer, own)
+    parts = build_parts(database, peers, cache, settings, clock=clock)
+    log = AuditLog(database, tokens=PageTokens(settings.page_token_secret))
+    complying = build_compliance(database, log, peers, settings, clock=clock)
+    records = serve_records(
         database,
-        cache,
-        usage,
-        budget,
-        optimizer,
-        forecasts=forecasts,
-        judgements=judgements,
+        replace(RECORDS, forget=partial(cache.invalidate, DASHBOARD_CACHE)),
+        Envelope(settings.encryption_keys),
+        tokens=PageTokens(settings.page_token_secret),
         clock=clock,
     )
-    watching = build_anomalies(database, usage, budget, settings, clock=clock)
-    peers_of_exports = ExportPeers(usage, budget, billing, optimizer)
-    exporting = build_exports(
-        database, reader, watching.anomalies, peers_of_exports, settings, tokens=tokens, clock=clock
-    )
-    peers = ReportPeers(
-        database=database,
-        usage=reader,
-        budgets=budgets,
-        optimizer=StubOptimizerReader(optimizer) if optimizer is not None else None,
-        forecasts=forecasts,
-        judgements=judgements,
-    )
-    drawing = Drawing()
-    charts = Charts(drawing)
-    charting = Charting(
-        charts, chart_peers(reader, budget, optimizer), forecasts, tokens=tokens, clock=clock
-    )
-    reporting = build_reports(peers, charts, budget, settings=settings, tokens=tokens, clock=clock)
-    log = AuditLog(database, tokens=tokens)
-    complying = build_compliance(
-        database, log, Peers(usage, budget, billing, optimizer, own), settings, clock=clock
-    )
-    audit = AuditServicer(log=log)
-    envelope = Envelope(settings.encryption_keys)
-    declared = replace(RECORDS, forget=partial(cache.invalidate, DASHBOARD_CACHE))
-    records = serve_records(database, declared, envelope, tokens=tokens, clock=clock)
-    whole = ReportingServicer(
-        dashboards=dashboards,
-        charting=charting,
-        reports=reporting.reports,
-        exports=exporting.at_once,
-    )
     return ReportingService(
-        servicers=[
-            partial(reporting_service_pb2_grpc.add_ReportingServiceServicer_to_server, whole),
-            *complying.servicers,
-            partial(reporting_service_pb2_grpc.add_ForecastServiceServicer_to_server, servicer),
-            *watching.servicers,
-            partial(
-                schedule_service_pb2_grpc.add_ReportScheduleServiceServicer_to_server,
-                reporting.servicer,
-            ),
-            partial(
-                schedule_service_pb2_grpc.add_ExportServiceServicer_to_server, exporting.servicer
-            ),
-            partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
-            records.servicer,
-        ],
+        servicers=[*servicers_of(parts, log), *complying.servicers, records.servicer],
         workers=[
             *records.workers,
             *compliance_workers(
                 database, subjects=complying.subjects, work=complying.work, runs=complying.runs
             ),
-            *reporting.workers,
-            *exporting.workers,
-            *dashboard_workers(
-                database, dashboards, watching.feed, dashboard_sources(usage, budget, optimizer)
-            ),
-            *workers(
-                database,
-                forecasts=forecasts,
-                forecast_retention=timedelta(days=settings.forecast_retention_days),
-                detection=watching.detection,
-                notices=watching.notices,
-                pages=StubCostFeed(usage).pages,
-                feed=watching.feed,
-                feed_retention=timedelta(days=settings.feed_retention_days),
-            ),
+            *workers_of(parts, database, peers, settings),
         ],
         complying=complying,
+        forecasts=parts.forecasts,
+        detection=parts.watching.detection,
+        dashboards=parts.dashboards,
+        reporting=parts.reporting,
+        exporting=parts.exporting,
+        charting=parts.charting,
+        drawing=parts.drawing,
+    )
+
+
+def build_parts(
+    database: Database, peers: Peers, cache: Cache, settings: ReportingSettings, *, clock: Clock
+) -> Parts:
+    """Makes the use cases."""
+    usage, budget, optimizer = peers.usage, peers.budget, peers.optimizer
+    reader = StubUsageReader(usage)
+    budgets = StubBudgetReader(budget) if budget is not None else None
+    savings = StubOptimizerReader(optimizer) if optimizer is not None else None
+    tokens = PageTokens(settings.page_token_secret)
+    forecasts = Forecasts(database, reader, budgets, clock=clock)
+    judgements = Judgements(database, reader, clock=clock)
+    watching = build_anomalies(database, usage, budget, settings, clock=clock)
+    drawing = Drawing()
+    charts = Charts(drawing)
+    report_peers = ReportPeers(
+        database=database,
+        usage=reader,
+        budgets=budgets,
+        optimizer=savings,
         forecasts=forecasts,
-        detection=watching.detection,
-        dashboards=dashboards,
-        reporting=reporting,
-        exporting=exporting,
-        charting=charting,
+        judgements=judgements,
+    )
+    return Parts(
+        forecasts=forecasts,
+        judgements=judgements,
+        watching=watching,
+        dashboards=build_dashboards(
+            database,
+            cache,
+            usage,
+            budget,
+            optimizer,
+            forecasts=forecasts,
+            judgements=judgements,
+            clock=clock,
+        ),
+        reporting=build_reports(
+            report_peers, charts, budget, settings=settings, tokens=tokens, clock=clock
+        ),
+        exporting=build_exports(
+            database,
+            reader,
+            watching.anomalies,
+            ExportPeers(usage, budget, peers.billing, optimizer),
+            settings,
+            tokens=tokens,
+            clock=clock,
+        ),
+        charting=Charting(
+            charts, chart_peers(reader, budget, optimizer), forecasts, tokens=tokens, clock=clock
+        ),
         drawing=drawing,
     )
+
+
+def servicers_of(parts: Parts, log: AuditLog) -> Sequence[Register]:
+    """Returns what is served of the use cases."""
+    whole = ReportingServicer(
+        dashboards=parts.dashboards,
+        charting=parts.charting,
+        reports=parts.reporting.reports,
+        exports=parts.exporting.at_once,
+    )
+    forecasts = ForecastServicer(forecasts=parts.forecasts, judgements=parts.judgements)
+    audit = AuditServicer(log=log)
+    reports, exports = parts.reporting.servicer, parts.exporting.servicer
+    return [
+        partial(reporting_service_pb2_grpc.add_ReportingServiceServicer_to_server, whole),
+        partial(reporting_service_pb2_grpc.add_ForecastServiceServicer_to_server, forecasts),
+        *parts.watching.servicers,
+        partial(schedule_service_pb2_grpc.add_ReportScheduleServiceServicer_to_server, reports),
+        partial(schedule_service_pb2_grpc.add_ExportServiceServicer_to_server, exports),
+        partial(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit),
+    ]
+
+
+def workers_of(
+    parts: Parts, database: Database, peers: Peers, settings: ReportingSettings
+) -> Sequence[Worker]:
+    """Returns what runs beside the calls."""
+    watching = parts.watching
+    feeds = dashboard_sources(peers.usage, peers.budget, peers.optimizer)
+    return [
+        *parts.reporting.workers,
+        *parts.exporting.workers,
+        *dashboard_workers(database, parts.dashboards, watching.feed, feeds),
+        *workers(
+            database,
+            forecasts=parts.forecasts,
+            forecast_retention=timedelta(days=settings.forecast_retention_days),
+            detection=watching.detection,
+            notices=watching.notices,
+            pages=StubCostFeed(peers.usage).pages,
+            feed=watching.feed,
+            feed_retention=timedelta(days=settings.feed_retention_days),
+        ),
+    ]
 
 
 def build_exports(

@@ -261,7 +261,7 @@ def workers_of(
     return [
         *parts.reporting.workers,
         *parts.exporting.workers,
-        *dashboard_workers(database, parts.dashboards, watching.feed, feeds),
+        *dashboard_workers(database, parts.dashboards, watching.detection.feed, feeds),
         *workers(
             database,
             forecasts=parts.forecasts,
@@ -269,7 +269,7 @@ def workers_of(
             detection=watching.detection,
             notices=watching.notices,
             pages=StubCostFeed(peers.usage).pages,
-            feed=watching.feed,
+            feed=watching.detection.feed,
             feed_retention=timedelta(days=settings.feed_retention_days),
         ),
     ]

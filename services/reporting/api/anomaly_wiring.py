@@ -18,13 +18,12 @@ from services.reporting.api.anomaly_settings import AnomalySettingsServicer
 from services.reporting.convert.anomaly_events_peer import StubUsageEvents
 from services.reporting.convert.notifications import BudgetNotifier
 from services.reporting.convert.peers import StubUsageReader
-from services.reporting.service.anomalies import Anomalies
+from services.reporting.service.anomalies import Anomalies, anomaly_feed
 from services.reporting.service.anomaly_events import AnomalyEvents
 from services.reporting.service.anomaly_notices import AnomalyNotices
 from services.reporting.service.anomaly_settings import AnomalyRules
 from services.reporting.service.detecting import Detection
 from services.reporting.settings import ReportingSettings
-from services.reporting.store.anomalies import AnomalyFeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,6 @@ class Watching:
     """The detection, and what people do with what it finds."""
 
     servicers: Sequence[Register]
-    feed: AnomalyFeed
     detection: Detection
     notices: AnomalyNotices
     anomalies: Anomalies
@@ -49,7 +47,7 @@ def build_anomalies(
     """Makes the detection. budget: that service, which sends notices; None without."""
     reader = StubUsageReader(usage)
     tokens = PageTokens(settings.page_token_secret)
-    feed = AnomalyFeed(database)
+    feed = anomaly_feed(database)
     notifier = BudgetNotifier(budget) if budget is not None else None
     notices = AnomalyNotices(database, notifier, public_url=settings.public_url)
     anomalies = Anomalies(database, reader, feed, tokens=tokens, clock=clock)
@@ -68,7 +66,6 @@ def build_anomalies(
                 AnomalySettingsServicer(rules=rules, events=events),
             ),
         ],
-        feed=feed,
         detection=Detection(database, reader, feed, news=notices.queue, clock=clock),
         notices=notices,
         anomalies=anomalies,

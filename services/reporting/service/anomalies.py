@@ -27,6 +27,11 @@ NOW: Final = "now"
 LOOK_BACK: Final = timedelta(days=30)
 
 
+def anomaly_feed(database: Database) -> AnomalyFeed:
+    """Returns the feed of all changes of anomalies."""
+    return AnomalyFeed(database)
+
+
 class Anomalies:
     """Reads anomalies, and learns what people say about them."""
 

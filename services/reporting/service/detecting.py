@@ -69,6 +69,11 @@ class Detection:
         self._news = news
         self._clock = clock
 
+    @property
+    def feed(self) -> AnomalyFeed:
+        """The feed that it writes to."""
+        return self._feed
+
     async def apply(self, tx: Transaction, items: Sequence[FeedItem[CostFact]]) -> None:
         """Adds changes of cost in the transaction that moves the cursor."""
         await rules.hold_grouping(tx)

@@ -66,7 +66,6 @@ from finops.usage.v1.allocation_service_pb2_grpc import AllocationServiceStub
 from finops.usage.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from finops.usage.v1.directory_service_pb2_grpc import DirectoryServiceStub
 from finops.usage.v1.pricing_service_pb2_grpc import PricingServiceStub
-from finops.usage.v1.read_service_pb2_grpc import UsageReadServiceStub
 from finops.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from google.protobuf.message import Message
 
@@ -128,7 +127,6 @@ class AsyncClient:
         channel = AsyncChannel(transport, timeout_seconds=timeout_seconds, retry=retry or Retry())
         opened = cast("grpc.aio.Channel", channel)
         self.usage = UsageServiceStub(opened)
-        self.usage_read = UsageReadServiceStub(opened)
         self.directory = DirectoryServiceStub(opened)
         self.pricing = PricingServiceStub(opened)
         self.allocation = AllocationServiceStub(opened)
@@ -230,7 +228,6 @@ class Client:
         )
         opened = cast("grpc.Channel", _BlockingChannel(channel, self))
         self.usage = UsageServiceStub(opened)
-        self.usage_read = UsageReadServiceStub(opened)
         self.directory = DirectoryServiceStub(opened)
         self.pricing = PricingServiceStub(opened)
         self.allocation = AllocationServiceStub(opened)

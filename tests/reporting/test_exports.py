@@ -25,12 +25,16 @@ from hypothesis import strategies as st
 
 from services.kernel.database import Database
 from services.kernel.ids import new_id
+from services.kernel.period import Period
 from services.reporting.api.exports import ExportMethods
 from services.reporting.bootstrap import ReportingService
+from services.reporting.convert.export_lists import InvoiceRows
+from services.reporting.domain.exports import Dataset, ExportQuestion, ExportWish
+from services.reporting.errors import InvoicesRefused
 from services.reporting.service.exports import pdf_file, xlsx_file
 from tests.reporting.conftest import Caller
 from tests.reporting.exported import rows_of, total_of
-from tests.support.server import LocalServer, refused, serving
+from tests.support.server import LocalServer, refused, service_token_of, serving
 
 DAY = datetime(2026, 6, 10, 12, tzinfo=UTC)
 PERIOD = {"start": "2026-06-01", "end": "2026-06-15"}
@@ -290,6 +294,20 @@ async def test_dataset_of_a_service_that_is_not_there_says_so(
     refusal = await refused(export(exporting, caller, dataset="invoices"))
 
     assert (refusal.reason, refusal.metadata) == ("SERVICE_NOT_CONNECTED", {"dataset": "invoices"})
+
+
+async def test_refusal_of_the_billing_service_is_told_as_one(
+    usage_server: LocalServer, tenant: str
+) -> None:
+    elsewhere = usage_server.channel_with(service_token_of("reporting", tenant=""))
+    wish = ExportWish(tenant_id=tenant, dataset=Dataset.INVOICES)
+    question = ExportQuestion(wish=wish, period=Period(DAY, DAY + timedelta(days=1)))
+
+    with pytest.raises(InvoicesRefused) as caught:
+        await anext(InvoiceRows(elsewhere).pages(question))
+
+    assert caught.value.reason == "INVOICES_REFUSED"
+    assert caught.value.metadata == {"code": "UNIMPLEMENTED"}
 
 
 @pytest.mark.parametrize(

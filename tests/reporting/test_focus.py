@@ -105,6 +105,31 @@ async def test_imported_bill_comes_back_column_by_column_and_breaks_no_more_rule
         assert not breaches(of_export)
 
 
+def calls_of(count: int) -> list[usage_model_pb2.UsageEvent]:
+    """Returns calls of a model, priced by their tokens."""
+    return [
+        usage_model_pb2.UsageEvent(
+            event_id=f"call-{number}",
+            source="gateway",
+            start_time=stamp(number),
+            resource_type="llm",
+            quantity=str(101 + number),
+            unit="token",
+            components=[
+                usage_model_pb2.UsageComponent(meter="input_token", quantity=str(100)),
+                usage_model_pb2.UsageComponent(meter="output_token", quantity=str(1 + number)),
+            ],
+            resource_id="gpt-4o",
+            provider="openai" if number % 2 else "",
+            service="chat" if number % 3 else "",
+            department="labs",
+            user_id="ada",
+            tags={"team": "=red"} if number % 4 else {},
+        )
+        for number in range(count)
+    ]
+
+
 async def test_usage_of_our_own_breaks_no_rule(
     exporting: LocalServer, caller: Caller, usage_server: LocalServer, model: RuleModel
 ) -> None:
@@ -129,27 +154,7 @@ async def test_usage_of_our_own_breaks_no_rule(
                 )
             )
         )
-    calls = [
-        usage_model_pb2.UsageEvent(
-            event_id=f"call-{number}",
-            source="gateway",
-            start_time=stamp(number),
-            resource_type="llm",
-            quantity=str(101 + number),
-            unit="token",
-            components=[
-                usage_model_pb2.UsageComponent(meter="input_token", quantity=str(100)),
-                usage_model_pb2.UsageComponent(meter="output_token", quantity=str(1 + number)),
-            ],
-            resource_id="gpt-4o",
-            provider="openai" if number % 2 else "",
-            service="chat" if number % 3 else "",
-            department="labs",
-            user_id="ada",
-            tags={"team": "=red"} if number % 4 else {},
-        )
-        for number in range(40)
-    ]
+    calls = calls_of(40)
     given = [
         used(100, "12.5", resource_type="vm", unit="gb_hour", quantity="4", region="eu-1"),
         used(101, "3", service="Disks", service_category="storage", charge_category="Purchase"),

@@ -21,6 +21,9 @@ TOKEN: Final = re.compile(PREFIX + r"[0-9a-f]{32}", re.ASCII)
 # Those are no persons: they are named as they are.
 _PROGRAMS: Final = re.compile(r"(service|api_key|schedule|system)[: ]|(.* )?worker$", re.ASCII)
 _RESOURCES: Final = ("users/",)
+# What a state says of a person beside their id. The chain keeps that it was set, and not what it
+# was, so that one row beside it is all that an erasure has to change.
+PARTICULARS: Final = ("display_name", "email")
 
 
 class Names:
@@ -139,7 +142,10 @@ def _collect(value: Any, found: set[str]) -> None:
         for item in value:
             _collect(item, found)
     elif isinstance(value, dict):
+        hidden = PARTICULARS if _is_person(value) else ()
         for name, item in value.items():
+            if name in hidden:
+                continue
             if name not in PERSON_FIELDS:
                 _collect(item, found)
             elif isinstance(item, str):
@@ -155,10 +161,20 @@ def _replaced(value: Any, names: Names) -> Any:
         return [_replaced(item, names) for item in value]
     if not isinstance(value, dict):
         return value
+    hidden = PARTICULARS if _is_person(value) else ()
     return {
-        name: _put(item, names) if name in PERSON_FIELDS else _replaced(item, names)
+        name: f"{names.of(value['user_id'])}'s {name}"
+        if name in hidden and item
+        else _put(item, names)
+        if name in PERSON_FIELDS
+        else _replaced(item, names)
         for name, item in value.items()
     }
+
+
+def _is_person(value: Mapping[str, Any]) -> bool:
+    """Tells whether an object is a person's, and does not only name one."""
+    return isinstance(value.get("user_id"), str) and "email" in value
 
 
 def _put(value: Any, names: Names) -> Any:

@@ -8,6 +8,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from services.kernel.audit_subjects import PARTICULARS
 from services.kernel.envelope import FORMAT, Envelope
 from services.kernel.idempotency import answer_purpose
 from services.kernel.records import PERSON_FIELDS, WORD_FIELDS
@@ -85,8 +86,15 @@ class StoredAnswers:
 
 
 def put(message: Message, person: Person, *, is_changing: bool) -> bool:
-    """Puts the pseudonym under the fields of persons and in maps; tells whether any named them."""
+    """Puts the pseudonym under the fields of persons and in maps; tells whether any named them.
+
+    A message that is the person, with an id and a mail, loses what else it says of them.
+    """
     found = False
+    names = message.DESCRIPTOR.fields_by_name
+    if "email" in names and getattr(message, "user_id", "") == person.subject_id and is_changing:
+        for name in PARTICULARS:
+            message.ClearField(name)
     for descriptor, value in message.ListFields():
         if _is_map(descriptor):
             found |= _put_map(value, person, is_changing=is_changing)

@@ -174,30 +174,37 @@ async def test_an_event_sent_again_after_an_erasure_is_still_known(desk: Desk) -
 
 
 async def test_an_erased_user_stays_in_the_line_without_name_and_mail(
-    desk: Desk, usage_database: Database
+    desk: Desk, usage_database: Database, usage_service: ServiceDatabase
 ) -> None:
     stub = directory_service_pb2_grpc.DirectoryServiceStub(
         desk.server.channel("org_admin", tenant=desk.tenant, subject="root")
     )
     for user_id, manager_id in ((desk.person, ""), ("ben", desk.person)):
         user = directory_model_pb2.User(
-            user_id=user_id, display_name="Ann", email="ann@example.com", manager_id=manager_id
+            user_id=user_id,
+            display_name=f"Ann {user_id}",
+            email=f"{user_id}@example.com",
+            manager_id=manager_id,
         )
-        await stub.CreateUser(directory_service_pb2.CreateUserRequest(user=user))
+        request = directory_service_pb2.CreateUserRequest(user=user, request_id=new_id())
+        await stub.CreateUser(request)
     records = records_stub(desk.server, desk.tenant)
 
     found = await exported(records, desk.person)
     await erased(records, desk.person, desk.pseudonym)
 
-    assert [json.loads(content)["display_name"] for _, content in found] == ["Ann", "Ann"]
+    names = [json.loads(content)["display_name"] for _, content in found]
+    assert names == [f"Ann {desk.person}", "Ann ben"]
     async with usage_database.read(desk.tenant) as tx:
         rows = await tx.driver.fetch(
             "SELECT user_id, display_name, email, manager_id FROM usage.directory_user ORDER BY 1"
         )
     assert [tuple(row) for row in rows] == [
-        ("ben", "Ann", "ann@example.com", desk.pseudonym),
+        ("ben", "Ann ben", "ben@example.com", desk.pseudonym),
         (desk.pseudonym, "", "", ""),
     ]
+    async with connection(usage_service.owner_url) as driver:
+        assert await tables_with(driver, "usage", desk.person) == []
 
 
 async def test_an_archived_person_is_replaced_and_every_other_text_stays(

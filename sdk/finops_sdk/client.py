@@ -208,9 +208,8 @@ class Client:
     ) -> None:
         """Takes what AsyncClient takes."""
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="finops-client", daemon=True
-        )
+        run = self._loop.run_forever
+        self._thread = threading.Thread(target=run, name="finops-client", daemon=True)
         self._thread.start()
 
         async def open_client() -> AsyncClient:

@@ -21,8 +21,8 @@ from services.reporting.convert.instants import (
 )
 from services.reporting.domain.report.document import Risk, Section
 from services.reporting.domain.report.report import Report, ReportFormat, ReportKind, ReportWish
+from services.reporting.domain.stored_file import StoredFile
 from services.reporting.service.reports import MadeReport
-from services.reporting.store.files import StoredFile
 
 LIST = "finops.reporting.v1.ReportingService/ListReports"
 DEFAULT_FORMATS = (ReportFormat.HTML, ReportFormat.PDF)

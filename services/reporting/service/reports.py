@@ -29,6 +29,7 @@ from services.reporting.domain.report.report import (
 )
 from services.reporting.domain.report.span_of_time import last_full
 from services.reporting.domain.report.wording import Wording
+from services.reporting.domain.stored_file import StoredFile
 from services.reporting.errors import (
     ReportFormatNotMade,
     ReportNotDone,
@@ -40,7 +41,6 @@ from services.reporting.service.reports_numbers import locale_of
 from services.reporting.service.reports_writing import period_name
 from services.reporting.store import files as file_rows
 from services.reporting.store import reports as rows
-from services.reporting.store.files import StoredFile
 
 JOB: Final = "report"
 EXPIRED_AT_ONCE: Final = 50  # the files of one transaction

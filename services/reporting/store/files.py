@@ -7,28 +7,16 @@ takes a chunk a transaction, so that a slow one holds no snapshot.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, select
 
 from services.kernel.database import Database, Transaction
+from services.reporting.domain.stored_file import StoredFile
 from services.reporting.errors import FileGone
 from services.reporting.tables.files import file, file_chunk
 
 CHUNK_BYTES: Final = 1 << 20  # a message of a download stays far below gRPC's 4 MB
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A file without its content. file_name: what the one who downloads it sees."""
-
-    tenant_id: str
-    file_id: str
-    file_name: str
-    media_type: str
-    created_at: datetime
 
 
 async def create(

@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 FULL = os.environ.get("FINOPS_FAULTS") == "full"
 INVOICES = 200 if FULL else 4
 FAULTS = 1_100
-CONTROLS = 4
+CONTROLS = 2
 LINES = (3, 150, 1)
 ACCOUNTS = 20  # an account has few invoices a month, and is looked through for each read-back
 WAIT_SECONDS = 3_000 if FULL else 150
@@ -165,8 +165,9 @@ async def test_without_read_back_and_fence_the_same_faults_bill_wrongly(
     tmp_path: Path,
 ) -> None:
     """The control: it is the two rules that make it exact, not luck."""
-    # Some are enough to go wrong: what this shows does not depend on how many.
-    seeded, tenant = locked[:CONTROLS], locked[0].tenant_id
+    # A few small ones are enough to go wrong. Large ones would grow with each answer that a busy
+    # machine gives too late, because nothing here looks before it says a thing again.
+    seeded, tenant = locked[:: len(LINES)][:CONTROLS], locked[0].tenant_id
     edge.plan = EveryBoundary((Fault.LOST_AFTER, Fault.ERROR_AFTER))
     edge.prunes_keys = True
 

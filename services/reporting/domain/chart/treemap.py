@@ -206,11 +206,12 @@ def _worst(row: Sequence[float], side: float) -> float:
 def _placed(row: Sequence[float], box: Box) -> tuple[list[Box], Box]:
     """Returns the boxes of a row along the shorter side, and what is left of the box."""
     is_column = box.width >= box.height
-    side = box.height if is_column else box.width
-    thickness = sum(row) / side if side else 0.0
+    side, room = (box.height, box.width) if is_column else (box.width, box.height)
+    # What a rounded sliver of a box would divide by must not lead out of the whole.
+    thickness = min(sum(row) / side, room) if side else 0.0
     boxes, at = [], 0.0
     for area in row:
-        length = area / thickness if thickness else 0.0
+        length = min(area / thickness, side - at) if thickness else 0.0
         if is_column:
             boxes.append(Box(box.x, box.y + at, thickness, length))
         else:

@@ -277,16 +277,13 @@ async def unseeded(usage_database: Database) -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("unseeded")
-async def test_public_prices_are_seeded_once_for_everybody_and_fast(
+async def test_public_prices_are_seeded_once_for_everybody(
     desk: Desk, usage_database: Database
 ) -> None:
-    started = time.monotonic()
     is_seeded = await desk.loading.seed_global_prices()
-    seconds = time.monotonic() - started
     is_seeded_again = await desk.loading.seed_global_prices()
 
     assert (is_seeded, is_seeded_again) == (True, False)
-    assert seconds < 10, "two seconds on an idle machine"
     async with usage_database.read(desk.tenant) as tx:
         count = await tx.scalar(select(func.count()).select_from(price))
     assert count == len(genai.load(NOW).prices)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, MutableMapping, Sequence
 from datetime import UTC, datetime
 from functools import partial

@@ -58,6 +58,8 @@ def server_settings(memory: int) -> dict[str, str]:
         "lc_messages": "C",
         "log_line_prefix": "%m [%p] %u@%d ",
         "log_min_duration_statement": "2s",
+        # Values may name persons, whom nobody erases from a log.
+        "log_parameter_max_length": "0",
         "log_lock_waits": "on",
         "tcp_keepalives_idle": "30",
         "idle_in_transaction_session_timeout": "10min",

@@ -14,6 +14,11 @@ import pytest
 from finops.reporting.v1 import compliance_messages_pb2 as messages
 from finops.reporting.v1 import compliance_model_pb2 as model
 from finops.reporting.v1 import compliance_service_pb2_grpc, retention_messages_pb2
+from finops.usage.v1 import (
+    directory_model_pb2,
+    directory_service_pb2,
+    directory_service_pb2_grpc,
+)
 
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
@@ -354,3 +359,21 @@ async def test_more_cases_than_a_tenant_may_have_at_once_are_refused(
         "TOO_MANY_SUBJECT_CASES",
         {"cases": "0", "cases_max": "0"},
     )
+
+
+async def test_the_mail_address_of_the_directory_goes_with_the_person(
+    office: Office, shelves: dict[str, RecordsShelf], usage_server: LocalServer, tenant: str
+) -> None:
+    mail = "a.mail.address.that.is.longer.than.an.id.may.be@department.example.org"
+    shelves["budget"].records.append(Record(tenant, mail))
+    directory: Any = directory_service_pb2_grpc.DirectoryServiceStub(
+        usage_server.channel("org_admin", tenant=tenant)
+    )
+    user = directory_model_pb2.User(user_id=PERSON, email=mail)
+    await directory.CreateUser(directory_service_pb2.CreateUserRequest(user=user))
+
+    case = await office.erase(PERSON)
+
+    assert case.state == model.SUBJECT_CASE_STATE_SUCCEEDED, case.error
+    assert persons(shelves) == {case.pseudonym, "alan"}
+    assert counted(case) == {"budget.note": (3, 0), "usage.note": (2, 0)}

@@ -20,7 +20,7 @@ from services.reporting.api.compliance import ComplianceServicer
 from services.reporting.api.retention import RetentionServicer
 from services.reporting.convert.compliance_peers import StubAuditPeer, StubKeyReader
 from services.reporting.convert.peers import StubUsageReader
-from services.reporting.convert.subject_peers import StubRecordsPeer
+from services.reporting.convert.subject_peers import StubPersonReader, StubRecordsPeer
 from services.reporting.service.compliance import Compliance
 from services.reporting.service.compliance_peers import OwnAudit
 from services.reporting.service.retention import Collections, Retention
@@ -89,7 +89,15 @@ def build_compliance(
     )
     envelope = Envelope(settings.encryption_keys)
     kept = timedelta(days=settings.subject_export_retention_days)
-    subjects = Subjects(database, envelope, list(services), tokens=tokens, kept=kept, clock=clock)
+    subjects = Subjects(
+        database,
+        envelope,
+        list(services),
+        StubPersonReader(peers.usage),
+        tokens=tokens,
+        kept=kept,
+        clock=clock,
+    )
     work = SubjectWork(database, envelope, records, clock=clock, calm_seconds=calm_seconds)
     collections = Collections(records)
     retention = Retention(database, collections, subjects, tokens=tokens, clock=clock)

@@ -7,7 +7,9 @@ from typing import Final
 
 import grpc
 from finops.records.v1 import records_model_pb2, records_service_pb2, records_service_pb2_grpc
+from finops.usage.v1 import directory_service_pb2, directory_service_pb2_grpc
 
+from services.kernel.client import on_behalf_of
 from services.reporting.convert.asking import asking
 from services.reporting.convert.instants import from_instant
 from services.reporting.domain.retention import RecordCollection
@@ -79,6 +81,26 @@ class StubRecordsPeer:
         with asking(removal.tenant_id, RecordsRefused):
             answer = await self._stub.ApplyRetention(request, timeout=CHANGE_SECONDS)
         return _count(answer.count)
+
+
+class StubPersonReader:
+    """The usage service's directory; implements `service.compliance_peers.PersonReader`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        """channel: to the usage service, with this service's token on each call."""
+        self._stub = directory_service_pb2_grpc.DirectoryServiceStub(channel)
+
+    async def mail(self, tenant_id: str, subject_id: str) -> str:
+        """Reads the person's mail address; a person may be in no directory."""
+        request = directory_service_pb2.GetUserRequest(tenant_id=tenant_id, user_id=subject_id)
+        with on_behalf_of(tenant_id):
+            try:
+                answer = await self._stub.GetUser(request, timeout=ASK_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
+                    return ""
+                raise
+        return answer.user.email
 
 
 def to_collection(message: records_model_pb2.RecordCollection) -> RecordCollection:

@@ -84,6 +84,14 @@ class RecordsPeer(Protocol):
         ...
 
 
+class PersonReader(Protocol):
+    """Under which other names a person is known."""
+
+    async def mail(self, tenant_id: str, subject_id: str) -> str:
+        """Returns the person's mail address, empty where none is known."""
+        ...
+
+
 class KeyReader(Protocol):
     """Who holds which role, as far as the suite knows: the API keys."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from services.kernel.envelope import KEY_BYTES, Envelope
 from services.kernel.ids import new_id
 from services.kernel.jobs import enqueue
 from services.kernel.pagination import Page, PageRequest, PageTokens
+from services.reporting.domain.stored_file import StoredFile
 from services.reporting.domain.subjects import (
     CaseKind,
     CaseState,
@@ -29,9 +31,9 @@ from services.reporting.errors import (
     SubjectNamedInReason,
     TooManySubjectCases,
 )
+from services.reporting.service.compliance_peers import PersonReader
 from services.reporting.store import files
 from services.reporting.store import subjects as rows
-from services.reporting.store.files import StoredFile
 
 JOB: Final = "subject-case"
 PURPOSE: Final = "subject"
@@ -57,6 +59,7 @@ class Subjects:
         database: Database,
         envelope: Envelope,
         services: Sequence[str],
+        persons: PersonReader,
         *,
         tokens: PageTokens,
         kept: timedelta,
@@ -64,11 +67,13 @@ class Subjects:
     ) -> None:
         """services: whose records are asked for, in the order in which they are erased.
 
-        envelope: keeps a person's id while the case needs it. kept: how long collections stay.
+        persons: knows mail addresses, which recipients and logs have. envelope: keeps a person's
+        names while the case needs them. kept: how long collections stay.
         """
         self._database = database
         self._envelope = envelope
         self._services = tuple(services)
+        self._persons = persons
         self._tokens = tokens
         self._kept = kept
         self._clock = clock
@@ -132,6 +137,8 @@ class Subjects:
         if subject_id.casefold() in reason.casefold():
             raise SubjectNamedInReason
         now = self._clock.now()
+        mail = await self._persons.mail(tenant_id, subject_id)
+        names = list(dict.fromkeys((subject_id, mail))) if mail else [subject_id]
         async with self._database.transaction(tenant_id) as tx:
             waiting = await rows.count_unfinished(tx, tenant_id)
             if waiting >= UNFINISHED_MAX:
@@ -150,7 +157,7 @@ class Subjects:
                 expires_at=now + self._kept if kind is CaseKind.EXPORT else None,
             )
             sealed = await self._envelope.seal(
-                tx, tenant_id, subject_id.encode(), PURPOSE, key_name=case.key_name
+                tx, tenant_id, json.dumps(names).encode(), PURPOSE, key_name=case.key_name
             )
             steps = [SubjectStep(name, place) for place, name in enumerate(self._services)]
             await rows.add(tx, case, sealed, steps)

@@ -8,7 +8,8 @@ between, so one answer of zero right after the erasure is not believed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -33,7 +34,7 @@ from services.reporting.domain.subjects import (
     total,
 )
 from services.reporting.errors import RecordsKeepComing, ServiceNotConnected
-from services.reporting.service.compliance_peers import RecordsPeer
+from services.reporting.service.compliance_peers import RecordsPeer, SubjectRecord
 from services.reporting.service.subjects import PURPOSE, drop_file, known_case, queue
 from services.reporting.service.subjects_zip import RecordsArchive
 from services.reporting.store import files, retention
@@ -84,10 +85,10 @@ class SubjectWork:
                 tx, tenant_id, sealed, PURPOSE, key_name=case.key_name
             )
             await self._note(tx, case, state=CaseState.RUNNING.value, error="", message="")
-        subject_id = opened.decode()
+        names: list[str] = json.loads(opened)
         work = self._collect if case.kind is CaseKind.EXPORT else self._erase
         try:
-            await work(case, subject_id)
+            await work(case, names)
         except Error as error:
             if isinstance(error, PASSING):
                 async with self._database.transaction(tenant_id) as tx:
@@ -107,37 +108,37 @@ class SubjectWork:
             for case in await rows.stalled(tx, before, limit=STALLED_AT_ONCE):
                 await queue(tx, case)
 
-    async def _erase(self, case: SubjectCase, subject_id: str) -> None:
-        steps = await self._counted(case, subject_id)
+    async def _erase(self, case: SubjectCase, names: Sequence[str]) -> None:
+        steps = await self._counted(case, names)
         if case.dry_run:
-            await self._finish(case, subject_id, steps)
+            await self._finish(case, names, steps)
             return
-        if not await self._may_erase(case, subject_id, steps):
+        if not await self._may_erase(case, names, steps):
             return
         for _ in range(PASSES_MAX):
             for place, step in enumerate(steps):
                 if step.stage < Stage.ERASED:
-                    steps[place] = await self._erased(case, subject_id, step)
+                    steps[place] = await self._erased(case, names, step)
             await asyncio.sleep(self._calm_seconds)
             for place, step in enumerate(steps):
-                steps[place] = await self._confirmed(case, subject_id, step)
+                steps[place] = await self._confirmed(case, names, step)
             if all(step.stage is Stage.CONFIRMED for step in steps):
-                await self._finish(case, subject_id, steps)
+                await self._finish(case, names, steps)
                 return
         raise RecordsKeepComing(subject_case_id=case.subject_case_id)
 
-    async def _counted(self, case: SubjectCase, subject_id: str) -> list[SubjectStep]:
+    async def _counted(self, case: SubjectCase, names: Sequence[str]) -> list[SubjectStep]:
         async with self._database.read(case.tenant_id) as tx:
             steps = list((await known_case(tx, case.tenant_id, case.subject_case_id)).steps)
         for place, step in enumerate(steps):
             if step.stage is Stage.PENDING:
-                found = await self._ask(case, subject_id, step)
+                found = await self._ask(case, names, step)
                 steps[place] = replace(step, stage=Stage.COUNTED, found=total(found))
                 await self._keep(case, steps[place], f"{step.service} has counted")
         return steps
 
     async def _may_erase(
-        self, case: SubjectCase, subject_id: str, steps: Sequence[SubjectStep]
+        self, case: SubjectCase, names: Sequence[str], steps: Sequence[SubjectStep]
     ) -> bool:
         """Passes the point of no return, unless a legal hold forbids it; then the case ends."""
         found = [each.collection for step in steps for each in step.found if each.records]
@@ -147,7 +148,7 @@ class SubjectWork:
             if current is None or current.is_erasing:
                 return current is not None
             holds = await retention.holds(tx, case.tenant_id)
-            keeping = [hold for hold in holds if hold.keeps(subject_id, found)]
+            keeping = [hold for hold in holds if any(hold.keeps(name, found) for name in names)]
             if not keeping:
                 await self._note(tx, case, is_erasing=True, message="Erasing")
                 return True
@@ -164,14 +165,18 @@ class SubjectWork:
             )
         return False
 
-    async def _erased(self, case: SubjectCase, subject_id: str, step: SubjectStep) -> SubjectStep:
-        counts = await self._peer(step).erase(
-            case.tenant_id,
-            subject_id,
-            case.pseudonym,
-            dry_run=False,
-            request_id=f"{case.subject_case_id}.{step.passes}.{step.service}",
-        )
+    async def _erased(
+        self, case: SubjectCase, names: Sequence[str], step: SubjectStep
+    ) -> SubjectStep:
+        counts: list[RecordCount] = []
+        for place, name in enumerate(names):
+            counts += await self._peer(step).erase(
+                case.tenant_id,
+                name,
+                case.pseudonym,
+                dry_run=False,
+                request_id=f"{case.subject_case_id}.{step.passes}.{step.service}.{place}",
+            )
         done = replace(
             step,
             stage=Stage.ERASED,
@@ -182,10 +187,10 @@ class SubjectWork:
         return done
 
     async def _confirmed(
-        self, case: SubjectCase, subject_id: str, step: SubjectStep
+        self, case: SubjectCase, names: Sequence[str], step: SubjectStep
     ) -> SubjectStep:
         """Asks what a service still knows; something, and it has to erase once more."""
-        left = await self._ask(case, subject_id, step)
+        left = await self._ask(case, names, step)
         is_clean = not any(each.records for each in left)
         asked = replace(step, stage=Stage.CONFIRMED if is_clean else Stage.COUNTED)
         verb = "knows nothing any more" if is_clean else "got more records meanwhile"
@@ -193,14 +198,17 @@ class SubjectWork:
         return asked
 
     async def _ask(
-        self, case: SubjectCase, subject_id: str, step: SubjectStep
+        self, case: SubjectCase, names: Sequence[str], step: SubjectStep
     ) -> Sequence[RecordCount]:
         # Without a request_id of its own, so that no stored answer is given again.
-        return await self._peer(step).erase(
-            case.tenant_id, subject_id, case.pseudonym, dry_run=True, request_id=""
-        )
+        counts: list[RecordCount] = []
+        for name in names:
+            counts += await self._peer(step).erase(
+                case.tenant_id, name, case.pseudonym, dry_run=True, request_id=""
+            )
+        return counts
 
-    async def _collect(self, case: SubjectCase, subject_id: str) -> None:
+    async def _collect(self, case: SubjectCase, names: Sequence[str]) -> None:
         """Writes everything anew: what a dead worker wrote of a ZIP cannot be gone on with."""
         file_id = f"subject-{new_id()}"
         async with self._database.transaction(case.tenant_id) as tx:
@@ -219,7 +227,7 @@ class SubjectWork:
         content = bytearray()
         for step in steps:
             before = dict(archive.counts)
-            async for record in self._peer(step).records(case.tenant_id, subject_id):
+            async for record in self._records(case, step, names):
                 archive.add(record.collection, record.content)
                 content += archive.take()
                 if len(content) >= CHUNK_BYTES:
@@ -235,6 +243,13 @@ class SubjectWork:
         content += archive.take()
         await self._append(case, file_id, content)
         await self._collected(case, file_id, archive.digest.hexdigest())
+
+    async def _records(
+        self, case: SubjectCase, step: SubjectStep, names: Sequence[str]
+    ) -> AsyncIterator[SubjectRecord]:
+        for name in names:
+            async for record in self._peer(step).records(case.tenant_id, name):
+                yield record
 
     async def _append(self, case: SubjectCase, file_id: str, content: bytearray) -> None:
         async with self._database.transaction(case.tenant_id) as tx:
@@ -256,12 +271,12 @@ class SubjectWork:
             )
 
     async def _finish(
-        self, case: SubjectCase, subject_id: str, steps: Sequence[SubjectStep]
+        self, case: SubjectCase, names: Sequence[str], steps: Sequence[SubjectStep]
     ) -> None:
         counts = total(each for step in steps for each in step.changed)
         async with self._database.transaction(case.tenant_id) as tx:
             if not case.dry_run:
-                await self._forget(tx, case, subject_id)
+                await self._forget(tx, case, names)
             await self._end(tx, case, CaseState.SUCCEEDED)
             await audit.append(
                 tx,
@@ -274,14 +289,15 @@ class SubjectWork:
                 actor=ACTOR,
             )
 
-    async def _forget(self, tx: Transaction, case: SubjectCase, subject_id: str) -> None:
+    async def _forget(self, tx: Transaction, case: SubjectCase, names: Sequence[str]) -> None:
         """Ends what compliance itself keeps of the person: files, other cases, ended holds."""
         for other in await rows.others_of(tx, case):
             if other.file_id:
                 await drop_file(tx, other)
             if await rows.sealed_subject(tx, other) is not None:
                 await self._end(tx, other, CaseState.FAILED, error=OVERTAKEN)
-        await retention.forget_in_holds(tx, case.tenant_id, subject_id, case.pseudonym)
+        for name in names:
+            await retention.forget_in_holds(tx, case.tenant_id, name, case.pseudonym)
 
     async def _end(
         self, tx: Transaction, case: SubjectCase, state: CaseState, **values: str

@@ -16,8 +16,8 @@ settings.load_profile("suite")
 
 pytest_plugins = ["tests.support.database", "tests.support.redis"]
 
-# Folders whose tests share one running stack, which is started once only on one worker.
-_TOGETHER = ("e2e",)
+# What starts whole stacks: some share one, and others want the default ports.
+_STACKS = ("e2e", "cli", "test_readme.py")
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -25,5 +25,5 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     root = Path(__file__).parent
     for item in items:
         path = item.path.relative_to(root)
-        group = path.parts[0] if path.parts[0] in _TOGETHER else str(path)
+        group = "stacks" if path.parts[0] in _STACKS else str(path)
         item.add_marker(pytest.mark.xdist_group(group))

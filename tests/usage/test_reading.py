@@ -69,7 +69,7 @@ def stubs(server: LocalServer, tenant: str, role: str = "org_admin") -> Stubs:
 
 
 @pytest.fixture
-def own(server: LocalServer, tenant: str) -> Stubs:
+async def own(server: LocalServer, tenant: str) -> Stubs:
     """The administrator of a tenant that no other test uses."""
     return stubs(server, tenant)
 

@@ -43,7 +43,7 @@ def stub_of(server: LocalServer, caller: Caller, role: str = "org_admin") -> Any
 
 
 @pytest.fixture
-def stub(server: LocalServer, caller: Caller) -> Any:
+async def stub(server: LocalServer, caller: Caller) -> Any:
     """ExportService as the tenant's administrator sees it."""
     return stub_of(server, caller)
 

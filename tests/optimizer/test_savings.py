@@ -7,11 +7,12 @@ from decimal import Decimal
 
 from finops.optimizer.v1 import optimizer_messages_pb2 as messages
 from finops.optimizer.v1 import optimizer_model_pb2 as model
-from finops.optimizer.v1 import saving_model_pb2
+from finops.optimizer.v1 import resource_service_pb2, saving_model_pb2
+from google.api.httpbody_pb2 import HttpBody
 
 from services.kernel.audit import verify
 from tests.optimizer.conftest import Desk
-from tests.optimizer.making import START, machine_hours
+from tests.optimizer.making import CATALOGUE, DAYS, START, machine_hours
 from tests.support.server import refused
 
 CHANGE = datetime(2026, 2, 20, 12, tzinfo=UTC)
@@ -96,6 +97,56 @@ async def test_what_was_not_done_is_refuted(desk: Desk) -> None:
     measured = (await stub.VerifyRecommendation(verify_request)).measurement
 
     assert measured.verdict == saving_model_pb2.SAVING_VERDICT_REFUTED
+
+
+async def test_a_smaller_machine_is_measured_though_its_type_changes(desk: Desk) -> None:
+    prices = CATALOGUE.replace(b"0.4,0.28", b"0.3833,").replace(b"0.2,0.14", b"0.19165,")
+    await desk.resources().ImportCatalogue(
+        resource_service_pb2.ImportCatalogueRequest(
+            catalogue_id="acme", content=HttpBody(data=prices)
+        )
+    )
+    days = (CHANGE - START).days
+
+    def use(at: datetime) -> float:
+        return 0.28 + 0.02 * (at.hour % 3)
+
+    after = START + timedelta(days=days)
+    shared = [
+        *machine_hours("shrinks", use, price="0.38333333", days=days),
+        *machine_hours("shrinks", lambda _: 0.3, measure="memory", days=days),
+        *machine_hours("others", lambda _: 0.7, price="4.1666666667", kind="none"),
+    ]
+    await desk.record(shared)
+    stub = desk.optimizer()
+    request = messages.GenerateRecommendationsRequest(
+        detector_ids=["rightsizing"], end=f"{CHANGE:%Y-%m-%d}"
+    )
+    one = (await stub.GenerateRecommendations(request, timeout=60)).recommendations[0]
+    smaller = machine_hours(
+        "shrinks",
+        lambda at: 2 * use(at),
+        price="0.191666665",
+        kind="big.xlarge",
+        start=after,
+        days=DAYS - days,
+    )
+    await desk.record(list(smaller))
+    changed = model.Recommendation(
+        recommendation_id=one.recommendation_id, state=model.RECOMMENDATION_STATE_COMPLETED
+    )
+    changed.completion_time.FromDatetime(after - timedelta(hours=1))
+    await stub.UpdateRecommendation(messages.UpdateRecommendationRequest(recommendation=changed))
+
+    verify_request = messages.VerifyRecommendationRequest(recommendation_id=one.recommendation_id)
+    measured = (await stub.VerifyRecommendation(verify_request)).measurement
+
+    span = measured.after.end_time.ToDatetime() - measured.after.start_time.ToDatetime()
+    # Half of 9.20 a day, 138 in 30 days.
+    realized = Decimal(measured.realized.expected.amount)
+    assert abs(realized - Decimal("4.6") * span.days) < 3
+    assert abs(Decimal(measured.actual_cost.amount) - Decimal("4.6") * span.days) < 1
+    assert measured.verdict == saving_model_pb2.SAVING_VERDICT_VERIFIED
 
 
 async def test_a_simulation_counts_overlaps_once_and_takes_assumptions(desk: Desk) -> None:

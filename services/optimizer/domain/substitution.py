@@ -59,6 +59,12 @@ def find(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding
             yield found
 
 
+def proposed_model(finding: Finding) -> str:
+    """Returns the model that this detector's advice gives the work to."""
+    detail = finding.detail["substitution"]
+    return str(detail["proposed"]) if isinstance(detail, Mapping) else ""
+
+
 def blended_prices(statistics: Statistics) -> Mapping[tuple[str, str, str], Decimal]:
     """Returns the price of a mean token by (provider, model, currency), those in force."""
     models = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ from services.kernel.jobs import Job, enqueue
 from services.kernel.money import EXACT
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period
+from services.optimizer.domain.caching import CACHED_METER
 from services.optimizer.domain.counterfactual import (
     BEFORE_DAYS_MAX,
     DayUse,
@@ -37,13 +39,14 @@ from services.optimizer.domain.portfolio import ZERO
 from services.optimizer.domain.price_index import price_index
 from services.optimizer.domain.savings import Measurement
 from services.optimizer.domain.statistics import MONTH_DAYS
+from services.optimizer.domain.substitution import proposed_model
 from services.optimizer.errors import NotCompleted, RecommendationNotFound
 from services.optimizer.service.recommending import MEASURE_JOB
 from services.optimizer.service.tenants import TenantProfiles
 from services.optimizer.service.usage import UsageReader
-from services.optimizer.store import measurements, statistics
+from services.optimizer.store import measurements, scopes
 from services.optimizer.store import recommendations as rows
-from services.optimizer.store.statistics import DayCost
+from services.optimizer.store.scopes import DayCost
 
 ACTOR = "system"
 AGAIN = timedelta(days=7)
@@ -58,6 +61,20 @@ _OWN_VOLUME = frozenset(
         Kind.SCHEDULING,
         Kind.REGION_MOVE,
         Kind.VOLUME_PRICE,
+    }
+)
+# The change ends series of the resources and begins others: a type, a region, a commitment's tag.
+_OF_RESOURCES = frozenset(
+    {
+        Kind.RIGHTSIZING,
+        Kind.REGION_MOVE,
+        Kind.CARBON,
+        Kind.COMMITMENT,
+        Kind.IDLE_RESOURCE,
+        Kind.SHUTDOWN,
+        Kind.SCALING,
+        Kind.CONSOLIDATION,
+        Kind.SCHEDULING,
     }
 )
 log = structlog.get_logger(__name__)
@@ -137,12 +154,13 @@ class Measuring:
             if known.state not in DONE or known.completed_at is None:
                 raise NotCompleted(recommendation_id=recommendation_id, state=known.state.name)
             before, after = _periods(known.completed_at, self._clock.now())
-            ids = [part.series_id for part in known.finding.parts]
             whole = Period(before.start, max(after.end, before.end))
-            scope = await statistics.daily_costs(tx, tenant_id, whole, ids)
-            everything = await statistics.daily_costs(tx, tenant_id, whole, None)
+            units = await _scope(tx, known)
+            scope = await scopes.daily_costs(tx, tenant_id, whole, list(units))
+            volume = await scopes.daily_costs(tx, tenant_id, whole, _metered(known, units))
+            everything = await scopes.daily_costs(tx, tenant_id, whole, None)
         prices = await self._prices(known, whole)
-        days = _days(known, scope, everything, prices)
+        days = _days(known, scope, volume, everything, prices)
         saving = await asyncio.to_thread(
             measure,
             [day for at, day in days if at < before.end.date()],
@@ -241,34 +259,59 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, tzinfo=UTC)
 
 
+async def _scope(tx: Transaction, known: Recommendation) -> dict[int, str]:
+    """Returns the series whose cost the change moves, with their units."""
+    ids = [part.series_id for part in known.finding.parts]
+    kind = known.finding.kind
+    return await scopes.series_of_scope(
+        tx,
+        known.tenant_id,
+        ids,
+        has_resources=kind in _OF_RESOURCES,
+        cached_unit=CACHED_METER if kind is Kind.CACHING else "",
+        substitute=proposed_model(known.finding) if kind is Kind.MODEL_SUBSTITUTION else "",
+    )
+
+
+def _metered(known: Recommendation, units: Mapping[int, str]) -> list[int]:
+    """Returns the series whose quantities add up to one volume: those of the costliest's unit."""
+    parts = sorted(known.finding.parts, key=lambda part: -part.monthly_cost)
+    first = next((units[part.series_id] for part in parts if part.series_id in units), "")
+    wanted = {first, CACHED_METER} if known.finding.kind is Kind.CACHING else {first}
+    return [series_id for series_id, unit in units.items() if unit in wanted]
+
+
 def _days(
     known: Recommendation,
     scope: list[DayCost],
+    metered: list[DayCost],
     everything: list[DayCost],
     prices: dict[date, Decimal],
 ) -> list[tuple[date, DayUse]]:
     """Returns each day's cost with its volume and price.
 
-    The volume is the scope's own quantity where the change leaves it alone, else the tenant's
-    other cost, which growth moves and the change does not; at constant prices both are 1 at first.
+    The volume is the scope's own quantity, of one unit and none on days without, where the change
+    leaves it alone; else the tenant's other cost, which growth moves and the change does not. At
+    constant prices both are 1 at first.
     """
-    own = {row.day: row for row in scope}
+    own = {row.day: row.cost for row in scope}
     has_own_volume = known.finding.kind in _OWN_VOLUME
+    quantities = {row.day: row.quantity for row in metered}
     volumes = {
-        row.day: own[row.day].quantity
-        if has_own_volume and row.day in own
-        else row.cost - (own[row.day].cost if row.day in own else Decimal(0))
+        row.day: quantities.get(row.day, Decimal(0))
+        if has_own_volume
+        else row.cost - own.get(row.day, Decimal(0))
         for row in everything
     }
     positive = [value for value in volumes.values() if value > 0]
     first = positive[0] if positive else Decimal(1)
     found = []
     for row in everything:
-        cost = own[row.day].cost if row.day in own else Decimal(0)
         volume = volumes[row.day] / first if positive else Decimal(1)
         if not has_own_volume and len(positive) < len(everything) / 2:
             volume = Decimal(1)  # nothing beside the scope tells how the tenant grew
         price_ratio = prices.get(row.day, Decimal(1))
+        cost = own.get(row.day, Decimal(0))
         use = DayUse(cost, float(max(volume, Decimal(0))), float(price_ratio), row.day.weekday())
         found.append((row.day, use))
     return found

@@ -270,8 +270,14 @@ async def replace_details(
     samples: Iterable[DaySamples],
     attempts: Iterable[AttemptGroup],
 ) -> None:
-    """Stores what a day's events say, in place of what was known; the mark goes unless renewed."""
+    """Stores what a day's events say, in place of what was known; the mark goes unless renewed.
+
+    Does nothing where the mark is gone: somebody else has read the day meanwhile.
+    """
     key = (changed.tenant_id, changed.day)
+    mark = "SELECT changes FROM changed_day WHERE tenant_id = $1 AND day = $2 FOR UPDATE"
+    if await tx.driver.fetchval(mark, *key) is None:
+        return
     for table in ("utilization_day", "attempt_day"):
         await tx.driver.execute(f"DELETE FROM {table} WHERE tenant_id = $1 AND day = $2", *key)
     await tx.driver.executemany(
@@ -309,32 +315,6 @@ async def replace_details(
         "DELETE FROM changed_day WHERE tenant_id = $1 AND day = $2 AND changes = $3",
         *changed,
     )
-
-
-class DayCost(NamedTuple):
-    """What series cost on a UTC day, and their quantity."""
-
-    day: date
-    cost: Decimal
-    quantity: Decimal
-
-
-async def daily_costs(
-    tx: Transaction, tenant_id: str, period: Period, series_ids: Sequence[int] | None
-) -> list[DayCost]:
-    """Returns the exact cost of series, None for all, of each day that has any."""
-    rows = await tx.driver.fetch(
-        """
-        SELECT day, sum(cost) AS cost, sum(quantity) AS quantity FROM usage_day
-        WHERE tenant_id = $1 AND day >= $2 AND day < $3
-        AND ($4::bigint[] IS NULL OR series_id = ANY($4)) GROUP BY day ORDER BY day
-        """,
-        tenant_id,
-        period.start.date(),
-        period.end.date(),
-        series_ids,
-    )
-    return [DayCost(*row) for row in rows]
 
 
 async def forget_before(tx: Transaction, day: date) -> None:

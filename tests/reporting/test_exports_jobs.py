@@ -18,12 +18,15 @@ from finops.reporting.v1 import report_model_pb2 as model
 from finops.reporting.v1 import schedule_service_pb2 as messages
 from finops.reporting.v1 import schedule_service_pb2_grpc
 
+from services.kernel.caller import Caller as KernelCaller
+from services.kernel.caller import acting_as
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.errors import Unavailable
 from services.kernel.job_worker import ATTEMPTS, JobWorker
 from services.kernel.jobs import Job
 from services.reporting.bootstrap import ReportingService
+from services.reporting.domain.exports import ExportFormat, ExportWish
 from services.reporting.service.exports import exporting, jobs
 from services.reporting.store import files
 from tests.reporting.conftest import Caller
@@ -270,6 +273,49 @@ async def test_who_may_not_read_a_dataset_starts_no_export_of_it(
     refusal = await refused(create(stub_of(server, caller, "analyst"), dataset="invoices"))
 
     assert refusal.reason == "PERMISSION_DENIED"
+
+
+@pytest.mark.parametrize(
+    ("asked", "may_read"),
+    [({"dataset": "costs"}, True), ({"dataset": "invoices"}, False)],
+)
+async def test_link_of_an_export_is_for_who_may_read_its_dataset(
+    *,
+    server: LocalServer,
+    built: ReportingService,
+    caller: Caller,
+    stub: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, str],
+    may_read: bool,
+) -> None:
+    async def pieces(*_: Any) -> AsyncIterator[exporting.Piece]:
+        yield exporting.Piece(b"secret", 1)
+
+    monkeypatch.setattr(built.exporting.at_once.__class__, "pieces", pieces)
+    made = await create(stub, **asked)
+    await run(built, caller, made.export_id)
+    viewer = stub_of(server, caller, "viewer")
+
+    found = await get(viewer, made.export_id)
+    listed = await viewer.ListExports(messages.ListExportsRequest())
+
+    assert (await get(stub, made.export_id)).download_path
+    assert [found.state, *(each.state for each in listed.exports)] == [DONE, DONE]
+    assert bool(found.download_path) is may_read
+    assert [bool(each.download_path) for each in listed.exports] == [may_read]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "may_read"), [({"costs.read"}, False), ({"costs.read", "usage.read"}, True)]
+)
+def test_focus_is_for_who_may_read_single_events(*, permissions: set[str], may_read: bool) -> None:
+    reader = KernelCaller("t", "ada", frozenset({"viewer"}), frozenset(permissions))
+
+    with acting_as(reader):
+        found = exporting.may_read(ExportWish(tenant_id="t", format=ExportFormat.FOCUS))
+
+    assert found is may_read
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from services.reporting.domain.exports import (
 )
 from services.reporting.domain.links import Links
 from services.reporting.domain.report.report import JobState
+from services.reporting.service.exports.exporting import may_read
 
 LIST: Final = "finops.reporting.v1.ExportService/ListExports"
 SAID: Final = {
@@ -89,11 +90,13 @@ def from_page(page: Page[Export], links: Links) -> messages.ListExportsResponse:
 
 
 def from_export(export: Export, links: Links) -> model.ExportJob:
-    """Converts an export, with a link while there is a file."""
+    """Converts an export, with a link while there is a file that the caller may read."""
     wish = export.question.wish
     is_done = export.state is JobState.SUCCEEDED
     start, end = _ends(export.question)
-    path = links.path(export.tenant_id, export.export_id, export.expires_at)
+    path = ""
+    if is_done and may_read(wish):
+        path = links.path(export.tenant_id, export.export_id, export.expires_at)
     return model.ExportJob(
         export_id=export.export_id,
         dataset=wish.dataset,
@@ -112,7 +115,7 @@ def from_export(export: Export, links: Links) -> model.ExportJob:
         row_count=export.done_rows if is_done else 0,
         byte_count=export.byte_count,
         content_hash=export.content_hash,
-        download_path=path if is_done else "",
+        download_path=path,
         create_time=from_instant(export.created_at),
         end_time=from_optional(export.ended_at),
         expire_time=from_instant(export.expires_at),

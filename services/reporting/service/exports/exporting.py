@@ -123,10 +123,20 @@ class Exports:
 
 def require_readable(wish: ExportWish) -> None:
     """Raises PermissionDenied unless the caller may read what is exported."""
-    caller = current_caller()
-    require_permission(caller, PERMISSIONS[wish.dataset])
+    for permission in _permissions(wish):
+        require_permission(current_caller(), permission)
+
+
+def may_read(wish: ExportWish) -> bool:
+    """Tells whether the caller may read what is exported."""
+    return all(map(current_caller().may, _permissions(wish)))
+
+
+def _permissions(wish: ExportWish) -> list[str]:
+    needed = [PERMISSIONS[wish.dataset]]
     if wish.format is ExportFormat.FOCUS:
-        require_permission(caller, PERMISSIONS[Dataset.USAGE])
+        needed.append(PERMISSIONS[Dataset.USAGE])  # its rows are of single events
+    return needed
 
 
 def file_name(question: ExportQuestion) -> str:

@@ -11,6 +11,7 @@ from services.kernel.errors import (
     OutOfRange,
     PermissionDenied,
     ResourceExhausted,
+    Unavailable,
 )
 
 
@@ -24,6 +25,12 @@ class UsageQuestionRefused(InvalidArgument):
     """The usage service refused the question; the text says why."""
 
     reason = "USAGE_QUESTION_REFUSED"
+
+
+class UsageBusy(Unavailable):
+    """The usage service reads as much in bulk as it can already; try again in half a minute."""
+
+    reason = "USAGE_BUSY"
 
 
 class CostsKeepChanging(Aborted):
@@ -75,7 +82,7 @@ class AnomalyNotFound(NotFound):
 
 
 class CostHistoryExpired(OutOfRange):
-    """Cost changes after this service's position are no longer kept; start its schema anew."""
+    """Cost changes after this service's position are no longer kept; it goes on without them."""
 
     reason = "COST_HISTORY_EXPIRED"
 

@@ -12,7 +12,7 @@ from finops.usage.v1 import cost_model_pb2, read_service_pb2, read_service_pb2_g
 from services.reporting.convert.asking import asking
 from services.reporting.convert.instants import to_instant
 from services.reporting.domain.exports import Column, ExportQuestion, ExportWish, cost_columns
-from services.reporting.errors import UsageQuestionRefused
+from services.reporting.errors import UsageBusy, UsageQuestionRefused
 from services.reporting.service.exports.peers import EventPages, Rows, Value
 
 EXPORT_SECONDS: Final = 6 * 3600.0  # a snapshot that is held for longer harms the database
@@ -26,7 +26,7 @@ class StubUsageEntries:
         self._usage = read_service_pb2_grpc.UsageReadServiceStub(channel)
 
     async def entries(self, question: ExportQuestion) -> EventPages:
-        """Begins to read."""
+        """Begins to read. Raises UsageQuestionRefused, UsageBusy."""
         period = question.required_period
         tenant_id = question.wish.tenant_id
         request = read_service_pb2.ReadEventsRequest(
@@ -37,7 +37,12 @@ class StubUsageEntries:
         )
         answers = aiter(self._usage.ReadEvents(request, timeout=EXPORT_SECONDS))
         with asking(tenant_id, UsageQuestionRefused):
-            head = await anext(answers)
+            try:
+                head = await anext(answers)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise UsageBusy from error
+                raise
         return EventPages(tuple(head.bill_columns), _pages(answers))
 
 

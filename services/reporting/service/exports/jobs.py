@@ -38,7 +38,6 @@ from services.reporting.errors import (
     ExportNotFound,
     FileGone,
     LinkRefused,
-    UsageQuestionRefused,
 )
 from services.reporting.service.exports.exporting import Exports, file_name, require_readable
 from services.reporting.service.peers import UsageReader
@@ -54,6 +53,8 @@ UNFINISHED_MAX: Final = 20  # of a tenant; each costs a worker minutes
 UNHEARD: Final = timedelta(days=1)  # a worker says something every few seconds
 FORGOTTEN_AFTER: Final = timedelta(days=90)  # what has no file any more
 SWEEP_ROWS: Final = 100
+AWAY: Final = "a service that is needed was away or busy for too long; try again"
+BROKEN: Final = "the file could not be made; try again, and report it if that fails too"
 
 log = structlog.get_logger(__name__)
 
@@ -149,19 +150,27 @@ class ExportJobs:
         """Makes the file of a queued export."""
         tenant_id = job.tenant_id or ""
         export_id = job.payload.decode()
-        running = await self._begin(tenant_id, export_id)
-        if running is None:
-            return
+        is_last = job.attempt >= ATTEMPTS
+        running: Export | None = None
         try:
-            await self._write(running)
+            running = await self._begin(tenant_id, export_id)
+            if running is not None:
+                await self._write(running)
         except _Superseded:
-            log.info("export was given up", export=export_id, attempt=running.attempt)
+            log.info("export was given up", export=export_id, attempt=job.attempt)
         except Unavailable:
-            if job.attempt < ATTEMPTS:
+            if not is_last:
                 raise
-            await self._fail(running, "a service that is needed was away for too long; try again")
+            await self._fail(tenant_id, export_id, running, AWAY)
         except Error as error:
-            await self._fail(running, error.message)
+            if running is None and not is_last:
+                raise
+            await self._fail(tenant_id, export_id, running, error.message)
+        except Exception:
+            if not is_last:
+                raise
+            log.exception("export cannot be made", export=export_id, attempt=job.attempt)
+            await self._fail(tenant_id, export_id, running, BROKEN)
 
     async def expire(self, _: Job) -> None:
         """Deletes files past their time, and ends exports that nobody makes any more."""
@@ -222,8 +231,10 @@ class ExportJobs:
         )
         try:
             answer = await self._usage.costs(asked)
-        except UsageQuestionRefused:
-            return 0  # the filter is about events; the export itself says what is wrong with it
+        except Error as error:
+            # It is for the progress alone: the export itself says what is wrong, or waits.
+            log.info("rows are not expected", reason=error.reason)
+            return 0
         return sum(total.events for total in answer.totals)
 
     async def _write(self, running: Export) -> None:
@@ -271,18 +282,22 @@ class ExportJobs:
             await store.save(tx, progress)
         return len(content)
 
-    async def _fail(self, running: Export, error: str) -> None:
-        async with self._database.transaction(running.tenant_id) as tx:
-            try:
-                current = await _current(tx, running)
-            except _Superseded:
+    async def _fail(
+        self, tenant_id: str, export_id: str, running: Export | None, error: str
+    ) -> None:
+        """Ends an export. running: None where this attempt did not come to begin it."""
+        async with self._database.transaction(tenant_id) as tx:
+            current = await store.find(tx, tenant_id, export_id, is_locked=True)
+            if current is None or current.has_ended:
+                return
+            if running is not None and current.attempt != running.attempt:
                 return
             now = self._clock.now()
             failed = replace(
                 current, state=JobState.FAILED, error=error, updated_at=now, ended_at=now
             )
             await store.save(tx, failed)
-            await files.delete(tx, running.tenant_id, running.export_id)
+            await files.delete(tx, tenant_id, export_id)
 
 
 async def _required(

@@ -10,6 +10,7 @@ from services.kernel.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
 )
 
 
@@ -221,3 +222,9 @@ class UsageArchived(FailedPrecondition):
     """Events of this period are archived; begin after those months, or ask for costs instead."""
 
     reason = "USAGE_ARCHIVED"
+
+
+class BulkReadersBusy(ResourceExhausted):
+    """Others read in bulk, or one more call of the tenant does; try again in half a minute."""
+
+    reason = "BULK_READERS_BUSY"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import grpc
 import pyarrow as pa
 import pytest
 from finops.usage.v1 import cost_model_pb2 as costs
@@ -28,6 +30,7 @@ from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.jobs import Job
 from services.usage import bootstrap
+from services.usage.service import reading as bulk
 from services.usage.service.importing import Imports
 from services.usage.service.recording import Recorder
 from services.usage.settings import UsageSettings
@@ -250,6 +253,34 @@ async def test_nobody_reads_the_entries_of_another_tenant(
     request = read_service_pb2.ReadEventsRequest(tenant_id=tenant)
     refusal = await refused(anext(aiter(stubs(server, "other").read.ReadEvents(request))))
     assert refusal.reason == "TENANT_MISMATCH"
+
+
+async def test_slow_reader_leaves_room_for_other_tenants(
+    own: Stubs, server: LocalServer, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_free = asyncio.Event()
+    page_csv = reading.page_csv
+
+    async def slow(tx: Any, tenant_id: str, *rest: Any, **more: Any) -> Any:
+        if tenant_id == tenant:
+            await is_free.wait()
+        return await page_csv(tx, tenant_id, *rest, **more)
+
+    monkeypatch.setattr(reading, "page_csv", slow)
+    monkeypatch.setattr(bulk, "TURN_SECONDS", 0.2)
+    answers = aiter(own.read.ReadEvents(read_service_pb2.ReadEventsRequest(**PERIOD)))
+    await anext(answers)
+
+    async with asyncio.timeout(10):
+        refusal = await refused(entries(own))
+        beside = await entries(stubs(server, "other"))
+    is_free.set()
+    rest = [message async for message in answers]
+
+    assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (refusal.reason, refusal.metadata) == ("BULK_READERS_BUSY", {"readers_max": "2"})
+    assert beside == rest == []
+    assert await entries(own) == []
 
 
 async def test_all_rows_of_an_answer_come_in_pages(own: Stubs) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
@@ -14,13 +17,14 @@ from services.kernel.pagination import PAGE_SIZE_MAX
 from services.kernel.period import Period
 from services.usage.domain.answer import GroupOrder
 from services.usage.domain.question import CostQuestion, read_period
-from services.usage.errors import UsageArchived
+from services.usage.errors import BulkReadersBusy, UsageArchived
 from services.usage.service.costs import CostPage, CostQueries
 from services.usage.service.tenant_context import TenantContexts
 from services.usage.store import reading
 
 # Each holds a connection and a snapshot for minutes; two leave the pool to questions.
 READERS_MAX: Final = 2
+TURN_SECONDS: Final = 30.0  # how long a reader waits for its turn
 DIMENSIONS_KEPT_MAX: Final = 50_000  # of one reader: some 20 MB
 PART_BYTES: Final = 1 << 20
 # Threads of their own, because each that ever worked on a page keeps some memory of it.
@@ -54,17 +58,18 @@ class BulkReading:
         self._costs = costs
         self._clock = clock
         self._readers = asyncio.Semaphore(READERS_MAX)
+        self._of_tenants: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def read_events(
         self, tenant_id: str, *, start: str, end: str, filter_text: str
     ) -> AsyncIterator[EventsHead | EventsPart]:
         """Yields a head, then the entries of a period, oldest first, from one snapshot.
 
-        Raises UsageArchived, InvalidFilter, InvalidInstant, InvalidPeriod.
+        Raises UsageArchived, BulkReadersBusy, InvalidFilter, InvalidInstant, InvalidPeriod.
         """
         tz = (await self._contexts.get(tenant_id)).tz
         period = read_period(start, end, tz, now=self._clock.now())
-        async with self._readers, self._database.read(tenant_id) as tx:
+        async with self._turn(tenant_id), self._database.read(tenant_id) as tx:
             archived = await reading.archived_months(tx, period)
             if archived:
                 months = ", ".join(f"{month:%Y-%m}" for month in archived)
@@ -76,6 +81,21 @@ class BulkReading:
                     ends_page = begin + PART_BYTES >= len(page)
                     part = page[begin : begin + PART_BYTES]
                     yield EventsPart(part, ends_page, rows if ends_page else 0)
+
+    @asynccontextmanager
+    async def _turn(self, tenant_id: str) -> AsyncIterator[None]:
+        """Waits until this may read: one reader of a tenant, so that others have room, too."""
+        own = self._of_tenants.setdefault(tenant_id, asyncio.Lock())
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(TURN_SECONDS):
+                    await held.enter_async_context(own)
+                    await held.enter_async_context(self._readers)
+            except TimeoutError:
+                raise BulkReadersBusy(
+                    retry_after=timedelta(seconds=TURN_SECONDS), readers_max=READERS_MAX
+                ) from None
+            yield
 
     async def read_costs(
         self, question: CostQuestion, *, order_by: str, page_size: int

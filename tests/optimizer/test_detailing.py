@@ -11,7 +11,14 @@ from finops.usage.v1.usage_model_pb2 import OUTCOME_FAILED, OUTCOME_SUCCEEDED, U
 from services.kernel.period import Period
 from services.optimizer.convert.usage_reader import StubUsageReader
 from services.optimizer.errors import UsageRefused
-from services.optimizer.store.statistics import load_attempts, load_series
+from services.optimizer.store.statistics import (
+    ChangedDay,
+    DaySamples,
+    load_attempts,
+    load_series,
+    load_utilization,
+    replace_details,
+)
 from tests.optimizer.conftest import NOW, Desk
 from tests.optimizer.making import START, instant
 from tests.support.server import token_of
@@ -62,6 +69,17 @@ async def test_failed_and_repeated_work_is_counted_and_priced_exactly(desk: Desk
     assert found["RATE_LIMITED", False].retries == 1
     assert [(one.events, one.failed_events) for one in series] == [(54, 3)]
     assert series[0].cost == Decimal("0.619999999999999999")
+
+
+async def test_a_day_that_somebody_else_has_read_is_left_as_it_is(desk: Desk) -> None:
+    gone = ChangedDay(desk.tenant, START.date(), 1)
+    samples = [DaySamples("late", "cpu", None, "core", [0], [0.5])]
+
+    async with desk.stage.database.system_transaction() as tx:
+        await replace_details(tx, gone, samples, [])
+
+    async with desk.stage.database.read(desk.tenant) as tx:
+        assert not await load_utilization(tx, desk.tenant, Period(START, NOW))
 
 
 async def test_a_usage_service_that_refuses_is_said_so(desk: Desk) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from finops.common.v1.money_pb2 import Money
 from finops.optimizer.v1 import optimizer_messages_pb2, run_model_pb2
 from finops.optimizer.v1 import run_service_pb2 as messages
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.kernel.jobs import enqueue
+from services.optimizer.domain.detectors import PROFILES
+from services.optimizer.domain.run import RunTrigger
+from services.optimizer.store import detectors as detector_rows
 from services.optimizer.worker import DUE_JOB
 from tests.optimizer.conftest import Desk
 from tests.optimizer.making import machine_hours
@@ -93,6 +98,22 @@ async def test_a_run_whose_cause_is_gone_lets_advice_expire(desk: Desk) -> None:
     assert len(listed.recommendations) == 1
 
 
+async def test_a_run_over_a_short_or_past_period_changes_nothing_that_is_known(desk: Desk) -> None:
+    await desk.record(list(machine_hours("idle", lambda _: 0.002, days=50)))
+    stub = desk.optimizer()
+    whole = optimizer_messages_pb2.GenerateRecommendationsRequest(detector_ids=["idle"])
+    known = (await stub.GenerateRecommendations(whole, timeout=60)).recommendations[0]
+
+    for start, end in (("2026-03-10", ""), ("2025-10-01", "2026-01-15"), ("2026-01-20", "")):
+        request = optimizer_messages_pb2.GenerateRecommendationsRequest(
+            detector_ids=["idle"], start=start, end=end
+        )
+        answer = await stub.GenerateRecommendations(request, timeout=60)
+        counts = answer.run.found_count, answer.run.refreshed_count, answer.run.expired_count
+        assert counts == (0, 0, 0)
+        assert answer.recommendations[0].etag == known.etag
+
+
 async def test_detectors_are_listed_and_their_settings_kept(desk: Desk) -> None:
     stub = desk.runs()
     page = await stub.ListDetectors(messages.ListDetectorsRequest(page_size=5))
@@ -132,6 +153,7 @@ async def test_settings_that_make_no_sense_are_refused(desk: Desk) -> None:
         return (await refused(stub.UpdateDetector(request))).reason
 
     assert await update(detector_id="idle", schedule="at noon") == "INVALID_SCHEDULE"
+    assert await update(detector_id="idle", schedule="0 0 30 2 *") == "INVALID_SCHEDULE"
     assert await update(detector_id="none", schedule="off") == "DETECTOR_NOT_FOUND"
     assert await update(detector_id="idle", schedule="off", etag="r7") == "STALE_DETECTOR"
 
@@ -145,23 +167,30 @@ async def test_due_runs_are_queued_by_schedule_and_by_usage_once(desk: Desk) -> 
         # As if the only run had been yesterday, and the usage had come an hour ago.
         await tx.driver.execute("UPDATE run SET created_at = created_at - interval '1 day'")
         await tx.driver.execute("UPDATE due_run SET due_at = due_at - interval '1 hour'")
+        # One that never comes, as it could be stored once, and one on demand alone.
+        for detector_id, schedule in (("idle", "0 0 30 2 *"), ("models", "off")):
+            settings = PROFILES[detector_id].defaults()
+            changed = replace(settings, schedule=schedule)
+            await detector_rows.save(tx, desk.tenant, changed, revision=1)
 
     for _ in range(2):
         async with database.system_transaction() as tx:
             await enqueue(tx, DUE_JOB)
 
-    async def triggers() -> list[str]:
-        listed = await desk.runs().ListOptimizationRuns(
-            messages.ListOptimizationRunsRequest(filter="state = SUCCEEDED")
-        )
-        found = [run_model_pb2.RunTrigger.Name(run.trigger) for run in listed.runs]
-        return found if len(found) >= 3 else []
+    async def triggers() -> dict[int, set[str]]:
+        async with database.read(desk.tenant) as tx:
+            rows = await tx.driver.fetch(
+                "SELECT trigger, detector_ids FROM run WHERE tenant_id = $1 AND state = 3",
+                desk.tenant,
+            )
+        assert len(rows) <= 3
+        return {row[0]: set(row[1]) for row in rows} if len(rows) == 3 else {}
 
-    assert sorted(await eventually(triggers, seconds=60)) == [
-        "RUN_TRIGGER_FEED",
-        "RUN_TRIGGER_REQUEST",
-        "RUN_TRIGGER_SCHEDULE",
-    ]
+    assert await eventually(triggers, seconds=60) == {
+        RunTrigger.FEED: set(PROFILES) - {"models"},
+        RunTrigger.REQUEST: {"idle"},
+        RunTrigger.SCHEDULE: set(PROFILES) - {"idle", "models"},
+    }
 
 
 async def test_a_run_whose_job_was_lost_goes_on_where_it_stood(desk: Desk) -> None:

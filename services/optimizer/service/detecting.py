@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from croniter import croniter
-
 from services.kernel import audit
 from services.kernel.database import Database
 from services.kernel.filter import evaluate, parse_filter, parse_order
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.optimizer.domain.detectors import PROFILES
-from services.optimizer.domain.settings_of_detector import (
-    SCHEDULE_OFF,
-    DetectorProfile,
-    DetectorSettings,
-)
-from services.optimizer.errors import DetectorNotFound, InvalidSchedule, StaleDetector
+from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
+from services.optimizer.errors import DetectorNotFound, StaleDetector
+from services.optimizer.service.due import require_schedule
 from services.optimizer.service.tenants import TenantProfiles
 from services.optimizer.store import detectors as rows
 from services.optimizer.store import recommendations
 from services.optimizer.store.detectors import StoredSettings
-
-_CRON_FIELDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,17 +110,6 @@ class Detectors:
             )
             for name, profile in PROFILES.items()
         ]
-
-
-def require_schedule(text: str) -> None:
-    """Raises InvalidSchedule unless the text is a cron expression of five fields, or `off`."""
-    if text == SCHEDULE_OFF:
-        return
-    if len(text.split()) != _CRON_FIELDS or not croniter.is_valid(text):
-        raise InvalidSchedule(
-            f"{text[:60]!r} is no schedule; write five fields such as `0 3 * * *`, or off",
-            value=text[:60],
-        )
 
 
 def _id_of(one: ShownDetector) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from services.kernel.clock import Clock
@@ -31,6 +31,8 @@ from services.optimizer.store import detectors as settings_rows
 from services.optimizer.store import recommendations as rows
 
 ACTOR = "system"
+HISTORY_DAYS = 90  # that a run looks at when nothing else is said
+LATE_MAX = timedelta(hours=6)  # that a run may wait for its turn and still end now
 DAYS_READ_MAX = 100  # of changed days before a run; the worker reads the rest by itself
 
 
@@ -59,7 +61,7 @@ class Generation:
         """Looks at a tenant's usage and stores what is found.
 
         A run over a part of the detectors or of the usage lets nothing expire that it did not
-        look for.
+        look for. One over a part of the usage, or over a shorter or past period, only adds.
         """
         await self._details.refresh(tenant_id, limit=DAYS_READ_MAX)
         statistics = await self._loader.load(tenant_id, period, text)
@@ -73,9 +75,13 @@ class Generation:
         )
         wanted = tuple(detector_ids) or tuple(PROFILES)
 
+        is_past = period.end < self._clock.now() - LATE_MAX
+        is_short = period.duration < timedelta(days=HISTORY_DAYS)
+        is_partial = bool(text) or is_past or is_short
+
         async def merge(tx: Transaction) -> TargetOutcome:
             return await self._merge(
-                tx, tenant_id, statistics, findings, wanted, is_partial=bool(text)
+                tx, tenant_id, statistics, findings, wanted, is_partial=is_partial
             )
 
         return await self._database.run(tenant_id, merge)
@@ -91,12 +97,18 @@ class Generation:
         is_partial: bool,
     ) -> TargetOutcome:
         now = self._clock.now()
+        await rows.lock_all(tx, tenant_id)
         known = await rows.alive(tx, tenant_id)
+        settled = await rows.settled_causes(tx, tenant_id, since=statistics.period.start)
         by_cause = {_cause(one.finding): one for one in known}
         current: dict[str, Recommendation] = {one.recommendation_id: one for one in known}
         found = renewed = 0
         for finding in findings:
+            if _cause(finding) in settled:
+                continue  # the usage from before it was done shows it still
             before = by_cause.pop(_cause(finding), None)
+            if is_partial and before is not None and before.state is not State.EXPIRED:
+                continue
             if before is None:
                 one = _proposed(tenant_id, finding, statistics.period, now)
                 found += 1

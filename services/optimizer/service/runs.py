@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import structlog
-from croniter import croniter
 
 from services.kernel import audit
 from services.kernel.call import current_call
@@ -21,20 +20,18 @@ from services.kernel.filter import parse_filter
 from services.kernel.ids import new_id
 from services.kernel.jobs import Job, enqueue
 from services.kernel.pagination import Page, PageRequest, PageTokens
-from services.kernel.period import Period, zone
+from services.kernel.period import Period
 from services.optimizer.domain.detectors import PROFILES
 from services.optimizer.domain.lifecycle import Recommendation
 from services.optimizer.domain.run import Run, RunState, RunTrigger, TargetOutcome
-from services.optimizer.domain.settings_of_detector import SCHEDULE_DEFAULT, SCHEDULE_OFF
 from services.optimizer.errors import DetectorNotFound, RunEnded, RunNotFound
-from services.optimizer.service.generating import Generation
+from services.optimizer.service.due import due_by_schedule, due_by_usage
+from services.optimizer.service.generating import HISTORY_DAYS, Generation
 from services.optimizer.service.tenants import TenantProfiles
 from services.optimizer.store import detectors, runs
 from services.optimizer.store import recommendations as recommendation_rows
-from services.optimizer.store.runs import Scheduled
 
 JOB = "optimize"
-HISTORY_DAYS = 90
 TARGETS_AT_ONCE = 4  # tenants in flight: reading one overlaps with computing another
 TARGETS_A_PAGE = 200
 DUE_A_TICK = 500
@@ -207,22 +204,35 @@ class Runs:
                 await runs.finish_target(tx, run, target_id, outcome, now=self._clock.now())
 
     async def queue_due(self, _: Job) -> None:
-        """Queues runs for tenants whose usage changed, and for those whose schedule says so."""
+        """Queues runs for tenants whose usage changed, and for those whose schedule says so.
+
+        A run holds the detectors that are due; those that are off run on demand alone.
+        """
         now = self._clock.now()
         async with self._database.system_transaction() as tx:
             fed = await runs.take_due(tx, RunTrigger.FEED.name, now, limit=DUE_A_TICK)
-            await self._queue(tx, fed, RunTrigger.FEED, now)
+            schedules = await detectors.schedules(tx, fed)
+            for tenant_id in fed:
+                wanted = due_by_usage(schedules.get(tenant_id, {}))
+                await self._queue(tx, tenant_id, wanted, RunTrigger.FEED, now)
             for run in await runs.unfinished(tx, now - STALLED):
                 await self._enqueue(tx, run)  # whose job was lost; one that has a job keeps it
-            due = [one.tenant_id for one in await runs.scheduled(tx) if _is_due(one, now)]
-            await self._queue(tx, due, RunTrigger.SCHEDULE, now)
+            for one in await runs.scheduled(tx):
+                wanted = due_by_schedule(one, now)
+                await self._queue(tx, one.tenant_id, wanted, RunTrigger.SCHEDULE, now)
 
     async def _queue(
-        self, tx: Transaction, tenants: Sequence[str], trigger: RunTrigger, now: datetime
+        self,
+        tx: Transaction,
+        tenant_id: str,
+        wanted: Sequence[str],
+        trigger: RunTrigger,
+        now: datetime,
     ) -> None:
-        for tenant_id in tenants:
+        if wanted:
             period = Period(now - timedelta(days=HISTORY_DAYS), now)
-            run = self._made(tenant_id, trigger, period, (), "", count=1)
+            named = () if len(wanted) == len(PROFILES) else wanted
+            run = self._made(tenant_id, trigger, period, named, "", count=1)
             await self._add(tx, run, [tenant_id])
 
     def _made(
@@ -258,13 +268,6 @@ class Runs:
         priority = 1 if run.trigger is RunTrigger.REQUEST else 0
         key = f"{JOB}/{run.run_id}"
         await enqueue(tx, JOB, payload, tenant_id=run.tenant_id, priority=priority, key=key)
-
-
-def _is_due(one: Scheduled, now: datetime) -> bool:
-    """Tells whether a tick of any detector's schedule lies since the run before."""
-    schedules = {one.schedules.get(name, SCHEDULE_DEFAULT) for name in PROFILES} - {SCHEDULE_OFF}
-    local = now.astimezone(zone(one.time_zone))
-    return any(croniter(cron, local).get_prev(datetime) > one.since for cron in schedules)
 
 
 @contextmanager

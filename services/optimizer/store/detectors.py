@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import NamedTuple
@@ -49,6 +50,19 @@ async def save(
         *(list(value) if isinstance(value, tuple) else value for value in values.values()),
     )
     return status == "INSERT 0 1"
+
+
+async def schedules(tx: Transaction, tenant_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Returns the schedules that tenants gave detectors, by tenant and detector."""
+    rows = await tx.driver.fetch(
+        "SELECT tenant_id, detector_id, schedule FROM detector_settings"
+        " WHERE tenant_id = ANY($1::text[])",
+        list(tenant_ids),
+    )
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        found.setdefault(row["tenant_id"], {})[row["detector_id"]] = row["schedule"]
+    return found
 
 
 async def profile(tx: Transaction, tenant_id: str) -> tuple[TenantProfile, datetime] | None:

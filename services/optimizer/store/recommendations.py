@@ -141,6 +141,28 @@ async def alive(
     return [_recommendation(row) for row in rows]
 
 
+async def lock_all(tx: Transaction, tenant_id: str) -> None:
+    """Waits until no other transaction adds to a tenant's recommendations, and holds that."""
+    await tx.driver.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('optimizer/recommendations/' || $1, 0))",
+        tenant_id,
+    )
+
+
+async def settled_causes(
+    tx: Transaction, tenant_id: str, *, since: datetime
+) -> set[tuple[str, str, int]]:
+    """Returns (detector, key, kind) of what was done since an instant and not refuted."""
+    rows = await tx.driver.fetch(
+        "SELECT detector_id, finding_key, kind FROM recommendation"
+        " WHERE tenant_id = $1 AND state = ANY($2::int[]) AND completed_at >= $3",
+        tenant_id,
+        [int(State.COMPLETED), int(State.VERIFIED)],
+        since,
+    )
+    return {(row["detector_id"], row["finding_key"], row["kind"]) for row in rows}
+
+
 async def all_of(
     tx: Transaction, tenant_id: str, text: str, *, completed_in: Period | None = None
 ) -> list[Recommendation]:

@@ -87,7 +87,7 @@ def build(
     resource = ResourceServicer(
         resources=Resources(database, profiles, loader, tokens=tokens),
         carbon=Carbon(profiles, loader, rates=rates),
-        catalogues=Catalogues(database, tokens=tokens, clock=clock),
+        catalogues=Catalogues(database, feed=feed, tokens=tokens, clock=clock),
     )
     run = OptimizationRunServicer(runs=runs, detectors=Detectors(database, profiles, tokens=tokens))
     audit = AuditServicer(log=AuditLog(database, tokens=tokens))

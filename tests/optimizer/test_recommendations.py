@@ -135,6 +135,56 @@ async def test_dismissed_advice_stays_dismissed_and_snoozed_advice_is_hidden(des
     assert state == model.RECOMMENDATION_STATE_DISMISSED
 
 
+async def test_what_is_done_is_not_proposed_again_from_the_usage_before(desk: Desk) -> None:
+    found = await with_waste(desk)
+    idle = next(one for one in found if one.scope.resource_ids[0] == "idle")
+    await update(desk, idle, state=model.RECOMMENDATION_STATE_COMPLETED)
+
+    request = messages.GenerateRecommendationsRequest(detector_ids=["idle", "rightsizing"])
+    again = (await desk.optimizer().GenerateRecommendations(request, timeout=60)).run
+
+    assert (again.found_count, again.refreshed_count) == (0, 1)
+
+
+async def test_runs_at_once_propose_the_same_once(desk: Desk) -> None:
+    await desk.record(list(machine_hours("idle", lambda _: 0.002, **LATELY)))
+    request = messages.GenerateRecommendationsRequest(detector_ids=["idle"])
+    stub = desk.optimizer()
+
+    answers = await asyncio.gather(
+        *(stub.GenerateRecommendations(request, timeout=60) for _ in range(4))
+    )
+
+    assert sum(answer.run.found_count for answer in answers) == 1
+    assert sum(answer.run.refreshed_count for answer in answers) == 3
+
+
+async def test_without_its_catalogue_what_is_proposed_expires_and_is_told(desk: Desk) -> None:
+    found = await with_waste(desk)
+    large = next(one for one in found if one.scope.resource_ids[0] == "large")
+    delete = resource_service_pb2.DeleteCatalogueRequest(catalogue_id="acme")
+    await desk.resources().DeleteCatalogue(delete)
+
+    events = (await get(desk, large)).events
+
+    assert events[-1].to_state == model.RECOMMENDATION_STATE_EXPIRED
+    assert events[-1].note == "catalogue acme was deleted"
+    watched = desk.optimizer().WatchRecommendations(messages.WatchRecommendationsRequest())
+    told = await asyncio.wait_for(all_of(watched, most=3), 20)
+    assert told[2].event.note == "catalogue acme was deleted"
+
+
+async def test_without_its_catalogue_what_was_accepted_stays(desk: Desk) -> None:
+    found = await with_waste(desk)
+    large = next(one for one in found if one.scope.resource_ids[0] == "large")
+    await update(desk, large, state=model.RECOMMENDATION_STATE_ACCEPTED)
+
+    delete = resource_service_pb2.DeleteCatalogueRequest(catalogue_id="acme")
+    await desk.resources().DeleteCatalogue(delete)
+
+    assert (await get(desk, large)).state == model.RECOMMENDATION_STATE_ACCEPTED
+
+
 async def test_what_may_not_be_is_refused_with_its_reason(desk: Desk) -> None:
     found = await with_waste(desk)
     stub = desk.optimizer()
@@ -153,6 +203,17 @@ async def test_what_may_not_be_is_refused_with_its_reason(desk: Desk) -> None:
     instant = await refused(
         stub.GenerateRecommendations(messages.GenerateRecommendationsRequest(start="yesterday"))
     )
+    for start, end in (("0001-01-01", ""), ("2021-01-01", "2026-01-01"), ("", "9999-12-31")):
+        request = messages.GenerateRecommendationsRequest(start=start, end=end)
+        bounds = await refused(stub.GenerateRecommendations(request))
+        assert bounds.reason == "INVALID_OPTIMIZER_INSTANT"
+    for text in ("2026-03-18T00:00:00Z", "2020-01-01T00:00:00Z"):
+        done = model.Recommendation()
+        done.completion_time.FromJsonString(text)
+        at = done.completion_time
+        completed = model.RECOMMENDATION_STATE_COMPLETED
+        odd = await refused(update(desk, one, state=completed, completion_time=at))
+        assert odd.reason == "INVALID_OPTIMIZER_INSTANT"
     mask = await refused(
         stub.UpdateRecommendation(
             messages.UpdateRecommendationRequest(

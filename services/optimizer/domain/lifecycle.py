@@ -11,8 +11,10 @@ from types import MappingProxyType
 
 from services.kernel.period import Period
 from services.optimizer.domain.finding import Estimate, Finding
-from services.optimizer.errors import DismissalReasonRequired, TransitionNotAllowed
+from services.optimizer.errors import DismissalReasonRequired, InvalidInstant, TransitionNotAllowed
 
+COMPLETED_BEFORE_MAX = timedelta(days=730)  # usage from before it is not kept for longer
+CLOCKS_APART_MAX = timedelta(minutes=5)
 LIFETIME = timedelta(days=30)  # without being found again
 CAUSE_CHANGED_RATIO = Decimal("1.5")  # dismissed advice returns when it has become worth that more
 
@@ -131,7 +133,7 @@ class Decision:
 def decide(known: Recommendation, decision: Decision, *, now: datetime) -> Recommendation:
     """Returns the recommendation after a decision.
 
-    Raises TransitionNotAllowed, DismissalReasonRequired.
+    Raises TransitionNotAllowed, DismissalReasonRequired, InvalidInstant.
     """
     target = decision.state or known.state
     if decision.state is not None and target not in _ALLOWED[known.state]:
@@ -152,6 +154,14 @@ def decide(known: Recommendation, decision: Decision, *, now: datetime) -> Recom
     completed_at = None
     if target in DONE:
         completed_at = decision.completed_at or known.completed_at or now
+        is_earlier = completed_at < now - COMPLETED_BEFORE_MAX
+        is_later = completed_at > now + CLOCKS_APART_MAX
+        if decision.completed_at is not None and (is_earlier or is_later):
+            raise InvalidInstant(
+                "completion_time is when it was done: not in the future, and in the last "
+                f"{COMPLETED_BEFORE_MAX.days} days",
+                value=completed_at.isoformat(),
+            )
     return replace(
         known,
         state=target,

@@ -7,16 +7,18 @@ import hashlib
 from services.kernel import audit
 from services.kernel.clock import Clock
 from services.kernel.database import Database
+from services.kernel.feed import EncodedFeed
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.optimizer.domain.catalogue import InstanceType, StoredCatalogue
 from services.optimizer.domain.catalogue_file import read_catalogue
 from services.optimizer.domain.emission import EmissionFactor
 from services.optimizer.domain.factor_file import read_factors
-from services.optimizer.domain.lifecycle import OPEN, State
+from services.optimizer.domain.lifecycle import State, StateChange
 from services.optimizer.errors import CatalogueNotFound
 from services.optimizer.store import catalogues as rows
 from services.optimizer.store import recommendations
 
+ACTOR = "system"
 # What stands on a catalogue; it is found again where another one has the types.
 _STANDING = ("rightsizing", "commitments", "regions", "carbon")
 
@@ -24,9 +26,12 @@ _STANDING = ("rightsizing", "commitments", "regions", "carbon")
 class Catalogues:
     """The use cases of catalogues and factors."""
 
-    def __init__(self, database: Database, *, tokens: PageTokens, clock: Clock) -> None:
-        """clock: dates what is loaded."""
+    def __init__(
+        self, database: Database, *, feed: EncodedFeed, tokens: PageTokens, clock: Clock
+    ) -> None:
+        """feed: of recommendations. clock: dates what is loaded."""
         self._database = database
+        self._feed = feed
         self._tokens = tokens
         self._clock = clock
 
@@ -68,17 +73,27 @@ class Catalogues:
             return await rows.list_catalogues(tx, page, self._tokens)
 
     async def delete_catalogue(self, tenant_id: str, catalogue_id: str) -> None:
-        """Deletes a catalogue; open advice that names its types expires. Raises CatalogueNotFound.
+        """Deletes a catalogue; proposals that stand on one expire. Raises CatalogueNotFound.
 
-        What another catalogue still carries is found again by the next run.
+        What another catalogue still carries is found again by the next run. What somebody has
+        accepted or dismissed stays as it is.
         """
         async with self._database.transaction(tenant_id) as tx:
             if not await rows.remove(tx, tenant_id, catalogue_id):
                 raise CatalogueNotFound(catalogue_id=catalogue_id)
             now = self._clock.now()
             for one in await recommendations.alive(tx, tenant_id, _STANDING):
-                if one.state in OPEN:
-                    await recommendations.save(tx, one.moved(State.EXPIRED, now=now))
+                if one.state is State.PROPOSED:
+                    ended = one.moved(State.EXPIRED, now=now)
+                    await recommendations.save(tx, ended)
+                    change = StateChange(
+                        before=one.state,
+                        after=ended.state,
+                        actor=ACTOR,
+                        note=f"catalogue {catalogue_id} was deleted",
+                        at=now,
+                    )
+                    await recommendations.append_event(tx, self._feed, ended, change)
             await audit.append(
                 tx,
                 action="catalogues.delete",

@@ -15,6 +15,8 @@ from services.optimizer.service.usage import UsageReader
 from services.optimizer.store import detectors
 
 FRESH = timedelta(hours=1)  # a tenant's currency or name changes rarely, its zone never
+PERIOD_MAX = timedelta(days=731)  # as long as statistics are kept
+YEARS = range(1970, 2200)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -46,27 +48,39 @@ class TenantProfiles:
     async def period(self, tenant_id: str, start: str, end: str, *, days: int) -> Period:
         """Returns the period of two texts. days: default length back from the end.
 
-        Raises InvalidInstant, InvalidPeriod.
+        Raises InvalidInstant, also for more than PERIOD_MAX, and InvalidPeriod.
         """
         tz = (await self.get(tenant_id)).tz
         end_at = read_instant(end, tz) if end else self._clock.now()
         start_at = read_instant(start, tz) if start else end_at - timedelta(days=days)
-        return Period(start_at, end_at)
+        period = Period(start_at, end_at)
+        if period.duration > PERIOD_MAX:
+            raise InvalidInstant(
+                f"a period has at most {PERIOD_MAX.days} days; begin it later or end it sooner",
+                days=period.duration.days,
+            )
+        return period
 
 
 def read_instant(text: str, tz: ZoneInfo) -> datetime:
     """Returns the instant of an RFC 3339 time, or the first of a local date.
 
-    Raises InvalidInstant.
+    Raises InvalidInstant, also outside of YEARS.
     """
     try:
         if _DATE.fullmatch(text):
-            return day_start(date.fromisoformat(text), tz)
+            return _within(day_start(date.fromisoformat(text), tz))
         instant = datetime.fromisoformat(text)
         if instant.tzinfo is not None:
-            return instant.astimezone(UTC)
+            return _within(instant.astimezone(UTC))
     except (ValueError, OverflowError) as error:
         raise InvalidInstant(f"{text[:40]!r} is neither a time nor a date", value=text[:40]) from (
             error
         )
     raise InvalidInstant(f"{text[:40]!r} names no time zone; add Z", value=text[:40])
+
+
+def _within(instant: datetime) -> datetime:
+    if instant.year not in YEARS:
+        raise ValueError(instant.year)
+    return instant

@@ -304,7 +304,11 @@ def build(
                 prorating=prorating,
                 feed=core.feed,
                 feed_retention=timedelta(days=settings.feed_retention_days),
-                metering=Metering(database, cost_changes(peers.usage)),
+                metering=Metering(
+                    database,
+                    cost_changes(peers.usage),
+                    made.provider.reconciling.recover_usage,
+                ),
                 runs=made.runs,
                 chargebacks=made.use_cases.chargebacks,
                 mailing=made.use_cases.mailing,

@@ -40,7 +40,7 @@ from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.ids import new_id
 from tests.billing.buying import Desk, desk_of, money, open_account, stamp, subscribe
-from tests.billing.conftest import Billing
+from tests.billing.conftest import Billing, nothing_is_lost
 from tests.support.server import LocalServer, refused, service_token_of
 from tests.support.shared import shared_path
 from tests.support.waiting import eventually
@@ -188,7 +188,8 @@ async def metered(
 ) -> AsyncIterator[None]:
     """Follows the real feed until the month of every tenant is metered."""
     channel = server.channel_with(service_token_of("billing", tenant=""))
-    following = asyncio.create_task(Metering(database, cost_changes(channel)).follow())
+    metering = Metering(database, cost_changes(channel), nothing_is_lost)
+    following = asyncio.create_task(metering.follow())
 
     async def is_whole() -> bool:
         async with database.system_transaction() as tx:

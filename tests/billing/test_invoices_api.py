@@ -30,7 +30,7 @@ from services.billing.convert.cost_changes import cost_changes
 from services.billing.service.metering import Metering
 from services.kernel.client import PeerChannel
 from services.kernel.database import Database
-from tests.billing.conftest import Billing
+from tests.billing.conftest import Billing, nothing_is_lost
 from tests.billing.invoicing_stage import per_unit, stage_of
 from tests.support.server import LocalServer, refused, service_token_of
 
@@ -59,7 +59,7 @@ async def record(channel: grpc.aio.Channel, at: datetime, quantity: int, event_i
 async def meter(database: Database, usage_server: LocalServer, tenant: str) -> None:
     """Follows the real feed until the tenant's usage has come."""
     channel = usage_server.channel_with(service_token_of("billing", tenant=""))
-    metering = Metering(database, cost_changes(channel))
+    metering = Metering(database, cost_changes(channel), nothing_is_lost)
     after = await metering.consumer.position()
     async for page in cost_changes(channel)(after):
         await metering.consumer.consume(page, after=after)

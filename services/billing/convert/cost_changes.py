@@ -13,6 +13,7 @@ from finops.usage.v1 import cost_model_pb2 as model
 from finops.usage.v1 import usage_service_pb2_grpc
 
 from services.billing.domain.metering import Dimension, Metered, UsageChange
+from services.billing.errors import UsageChangesExpired
 from services.kernel.feed import FeedItem, FeedPage, FeedPosition
 from services.kernel.feed_consumer import Source
 
@@ -21,16 +22,24 @@ EVERY_TENANT = "*"
 
 
 def cost_changes(usage: grpc.aio.Channel) -> Source[UsageChange]:
-    """Returns what opens the feed of all tenants after a position."""
+    """Returns what opens the feed of all tenants after a position.
+
+    Its pages raise UsageChangesExpired.
+    """
     stub: Any = usage_service_pb2_grpc.UsageServiceStub(usage)
 
     async def open_feed(after: FeedPosition) -> AsyncGenerator[FeedPage[UsageChange], None]:
         request = model.WatchCostsRequest(
             tenant_id=EVERY_TENANT, after_sequence=str(after), batch_size=BATCH
         )
-        async with aclosing(stub.WatchCosts(request)) as answers:
-            async for answer in answers:
-                yield to_page(answer)
+        try:
+            async with aclosing(stub.WatchCosts(request)) as answers:
+                async for answer in answers:
+                    yield to_page(answer)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                raise UsageChangesExpired(position=after) from error
+            raise
 
     return open_feed
 

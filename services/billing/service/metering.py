@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
 
 from services.billing.domain.metering import Dimension, Metered, UsageChange, total_of
 from services.billing.store import metering as rows
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import FeedItem
+from services.kernel.feed import START, FeedItem, FeedPosition
 from services.kernel.feed_consumer import FeedConsumer, Source
 
 CONSUMER = "usage_costs"
+
+Recount = Callable[[Transaction], Awaitable[None]]
+log = structlog.get_logger(__name__)
 
 
 class Metering:
     """Follows the usage service's feed."""
 
-    def __init__(self, database: Database, source: Source[UsageChange]) -> None:
-        """source: opens the feed of all tenants after a position."""
+    def __init__(self, database: Database, source: Source[UsageChange], recount: Recount) -> None:
+        """source: opens the feed of all tenants after a position.
+
+        recount: queues what finds the changes that were lost, in the transaction given.
+        """
         self._source = source
+        self._recount = recount
         self.consumer: FeedConsumer[UsageChange] = FeedConsumer(
             database, name=CONSUMER, apply=apply_changes
         )
 
     async def follow(self) -> None:
         """Follows until cancelled."""
-        await self.consumer.run(self._source)
+        await self.consumer.run(self._source, recover=self.resume)
+
+    async def resume(self, lost: FeedPosition) -> None:
+        """Goes on with the oldest change that is kept, and has what is missing looked for.
+
+        Everything that is kept comes after the lost position, so nothing counts twice.
+        """
+        if await self.consumer.skip(lost, START, instead=self._recount):
+            log.error(
+                "usage is missing from meters", lost_after=str(lost), resumed_at="oldest kept"
+            )
 
 
 async def apply_changes(tx: Transaction, items: Sequence[FeedItem[UsageChange]]) -> None:

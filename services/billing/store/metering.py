@@ -153,6 +153,14 @@ async def lock_metering(
     return {row["tenant_id"]: (row["billed_until"], row["as_of_at"]) for row in rows}
 
 
+async def metered_tenants(tx: Transaction) -> dict[str, datetime | None]:
+    """Returns the tenants that have a meter and how new it is, for the worker's role."""
+    rows = await tx.driver.fetch(
+        "SELECT tenant_id, as_of_at FROM billing.metering ORDER BY tenant_id"
+    )
+    return {row["tenant_id"]: row["as_of_at"] for row in rows}
+
+
 async def set_dimensions(tx: Transaction, known: Mapping[tuple[str, str], Dimension]) -> None:
     """Stores what dimensions stand for, by tenant and id."""
     if not known:

@@ -41,7 +41,7 @@ from services.billing.service.provider.port import ProviderFault
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.queue import RECONCILE_JOB
 from services.billing.service.provider.settling import Settling
-from services.billing.store import invoices, payment_methods, payments, webhook_events
+from services.billing.store import invoices, metering, payment_methods, payments, webhook_events
 from services.billing.store import reconciliations as rows
 from services.kernel import audit
 from services.kernel.caller import current_caller
@@ -145,6 +145,13 @@ class Reconciling:
         async with self._database.system_transaction() as tx:
             for tenant_id in await rows.tenants_there(tx):
                 await self._begin(tx, tenant_id, Wanted(scope, repair=True), cause)
+
+    async def recover_usage(self, tx: Transaction) -> None:
+        """Begins to compare invoices of all tenants with usage, as changes of it were lost."""
+        for tenant_id, as_of_at in (await metering.metered_tenants(tx)).items():
+            # What was lost came after that, but may be of hours before.
+            start = None if as_of_at is None else as_of_at - FIRST_WINDOW
+            await self._begin(tx, tenant_id, Wanted(Scope.USAGE, start), Cause.RECOVERY)
 
     async def run(self, job: Job) -> None:
         """Does the comparison that the job names; a repetition finds nothing twice."""

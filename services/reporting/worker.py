@@ -7,8 +7,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from services.kernel.database import Database
-from services.kernel.feed import FeedPage, FeedPosition
+import structlog
+
+from services.kernel.database import Database, Transaction
+from services.kernel.feed import START, FeedPage, FeedPosition
 from services.kernel.feed_consumer import FeedConsumer, Source
 from services.kernel.idempotency import trim_answers
 from services.kernel.job_worker import JobWorker
@@ -51,6 +53,8 @@ DUE_JOB = "report-due"
 COMPLIANCE_SWEEP_JOB = "compliance-sweep"
 SUBJECT_EXPIRE_JOB = "subject-expire"
 RETENTION_DUE_JOB = "retention-due"
+
+log = structlog.get_logger(__name__)
 
 
 def dashboard_workers(
@@ -169,5 +173,21 @@ def workers(
     jobs.handle(JUDGE_JOB, judge, concurrency=1)
     jobs.handle(NOTICE_JOB, notices.run)
     jobs.every("* * * * *", JUDGE_JOB)
+    return [cost_worker(database, detection, pages), jobs]
+
+
+def cost_worker(database: Database, detection: Detection, pages: Pages) -> Worker:
+    """Returns what keeps the hours of watched series.
+
+    Where changes after its position are no longer kept, it goes on with the oldest that is: all of
+    them come after the position, so nothing counts twice.
+    """
     consumer = FeedConsumer(database, name=COST_CONSUMER, apply=detection.apply)
-    return [Loop("cost feed", lambda: consumer.run(pages)), jobs]
+
+    async def resume(lost: FeedPosition) -> None:
+        async def note(_: Transaction) -> None:
+            log.error("cost is missing from watched hours", lost_after=str(lost))
+
+        await consumer.skip(lost, START, instead=note)
+
+    return Loop("cost feed", lambda: consumer.run(pages, recover=resume))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from services.kernel.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
+from services.kernel.errors import (
+    Aborted,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+)
 
 
 class RecommendationNotFound(NotFound):
@@ -99,6 +105,12 @@ class UsageRefused(FailedPrecondition):
     """The usage service refused what the optimizer asked; the text says why."""
 
     reason = "OPTIMIZER_USAGE_REFUSED"
+
+
+class CostChangesExpired(OutOfRange):
+    """Cost changes after this service's position are no longer kept; those that are, are read."""
+
+    reason = "OPTIMIZER_COST_CHANGES_EXPIRED"
 
 
 class UnknownDimension(InvalidArgument):

@@ -16,22 +16,31 @@ from services.kernel.money import parse_decimal
 from services.optimizer.convert.values import to_instant
 from services.optimizer.domain.subject import Subject
 from services.optimizer.domain.usage_change import UsageChange
+from services.optimizer.errors import CostChangesExpired
 
 BATCH = 1_000
 EVERY_TENANT = "*"
 
 
 def cost_changes(usage: grpc.aio.Channel) -> Source[UsageChange]:
-    """Returns what opens the feed of all tenants after a position."""
+    """Returns what opens the feed of all tenants after a position.
+
+    It raises CostChangesExpired where what follows the position is no longer kept.
+    """
     stub: Any = usage_service_pb2_grpc.UsageServiceStub(usage)
 
     async def open_feed(after: FeedPosition) -> AsyncGenerator[FeedPage[UsageChange], None]:
         request = model.WatchCostsRequest(
             tenant_id=EVERY_TENANT, after_sequence=str(after), batch_size=BATCH
         )
-        async with aclosing(stub.WatchCosts(request)) as answers:
-            async for answer in answers:
-                yield to_page(answer)
+        try:
+            async with aclosing(stub.WatchCosts(request)) as answers:
+                async for answer in answers:
+                    yield to_page(answer)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                raise CostChangesExpired(position=after) from error
+            raise
 
     return open_feed
 

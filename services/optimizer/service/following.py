@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+import structlog
+
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import FeedItem
+from services.kernel.feed import START, FeedItem, FeedPosition
 from services.kernel.feed_consumer import FeedConsumer, Source
 from services.optimizer.domain.run import RunTrigger
 from services.optimizer.domain.usage_change import UsageChange
@@ -15,6 +17,7 @@ from services.optimizer.store import runs, statistics
 
 CONSUMER = "usage_changes"
 QUIET = timedelta(minutes=15)  # usage comes all the time; advice an hour old is fresh enough
+log = structlog.get_logger(__name__)
 
 
 class Following:
@@ -27,7 +30,15 @@ class Following:
 
     async def run(self, source: Source[UsageChange]) -> None:
         """Follows a source until cancelled."""
-        await self.consumer.run(source)
+        await self.consumer.run(source, recover=self._recover)
+
+    async def _recover(self, lost: FeedPosition) -> None:
+        """Goes on with the oldest change that is kept: all of those come after the lost one."""
+
+        async def note(_: Transaction) -> None:
+            log.error("cost changes are missing from the statistics", lost=str(lost))
+
+        await self.consumer.skip(lost, START, instead=note)
 
     async def _apply(self, tx: Transaction, items: Sequence[FeedItem[UsageChange]]) -> None:
         changes = [(item.tenant_id, item.fact) for item in items]

@@ -108,6 +108,15 @@ async def test_late_usage_that_waits_is_no_difference_with_the_source(billed: Bi
     assert {bool(diff.invoice_id) for diff in found} == {True}
 
 
+async def test_usage_that_was_lost_before_the_cursor_is_found(billed: Billed) -> None:
+    await billed.change("UPDATE billing.metered_usage SET quantity = quantity - 1")
+    await billed.change("UPDATE billing.metering SET as_of_sequence = ''")
+
+    found = await billed.differences()
+
+    assert "llm / token / USD" in {diff.provider_object_id for diff in found}
+
+
 class Flowing:
     """A usage service to which usage of a month that is over keeps coming."""
 

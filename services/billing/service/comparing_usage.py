@@ -11,6 +11,7 @@ from services.billing.domain.metering import Metered, UsageGroup, metered_period
 from services.billing.domain.reconciliation import Diff
 from services.billing.domain.usage_comparison import compare_groups, compare_lines
 from services.billing.errors import UsageStillArriving
+from services.billing.service.metering import CONSUMER
 from services.billing.store import billed_usage, metering
 from services.kernel.database import Database
 from services.kernel.period import Period
@@ -70,9 +71,12 @@ class UsageComparison:
         """
         before = await self._sums.of_hours(tenant_id, hours)
         for _ in range(ATTEMPTS):
+            # Of a tenant whose last changes were lost, only the cursor is past them.
+            async with self._database.system_transaction() as tx:
+                cursor = await metering.counted_until(tx, CONSUMER)
             async with self._database.read(tenant_id) as tx:
                 ours = await metering.metered_groups(tx, tenant_id, hours)
-                counted = await metering.as_of(tx, tenant_id)
+                counted = max(cursor, await metering.as_of(tx, tenant_id))
             after = await self._sums.of_hours(tenant_id, hours)
             found = list(compare_groups(ours, after.groups))
             if not found or (counted >= before.newest and after.groups == before.groups):

@@ -199,6 +199,12 @@ async def as_of(tx: Transaction, tenant_id: str) -> str:
     return str(found or "")
 
 
+async def counted_until(tx: Transaction, consumer: str) -> str:
+    """Returns the place in the feed up to which all is metered, "" at first; for the worker."""
+    found = await tx.driver.fetchval("SELECT position FROM feed_cursor WHERE name = $1", consumer)
+    return str(found or "")
+
+
 async def metered_groups(
     tx: Transaction, tenant_id: str, hours: Period
 ) -> dict[UsageGroup, Metered]:

@@ -27,6 +27,9 @@ from services.optimizer.domain.finding import (
     text_of,
 )
 from services.optimizer.domain.idle import idle_reason
+from services.optimizer.domain.off_hours import PROFILE as SHUTDOWN
+from services.optimizer.domain.off_hours import sleeping_hours
+from services.optimizer.domain.scaling import FLEET_TAG
 from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
 from services.optimizer.domain.spread import cost_spread, hourly
 from services.optimizer.domain.statistics import (
@@ -144,6 +147,9 @@ def _new(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding
             continue
         if idle_reason(resource, hour_count=statistics.horizon):
             continue  # what is to be stopped is not to be paid for a year
+        is_sleeper = sleeping_hours(statistics, resource, history_days_min=SHUTDOWN.history_days)
+        if is_sleeper or subject.tag(FLEET_TAG):
+            continue  # nor what is to sleep at night, or to follow the day
         if known.hourly_price > known.reserved_hourly_price > 0:
             discount = 1 - known.reserved_hourly_price / known.hourly_price
             kind = (known.provider, known.family, subject.region, subject.currency_code)

@@ -98,6 +98,7 @@ def find(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding
             one
             for one in resources
             if under_used(use_of(one))
+            and "memory" in use_of(one)  # what is not measured could not be packed
             and min(use.days for use in use_of(one).values()) >= settings.history_days_min
         ]
         if len(members) >= MEMBERS_MIN:
@@ -117,7 +118,7 @@ def _finding(
     if len(machines) == len(members):
         return None
     # The cheapest of each machine's tenants goes on running, the others end.
-    kept = {min(group, key=lambda index: members[index].cost) for group in machines}
+    kept = [min(group, key=lambda index: members[index].cost) for group in machines]
     ending = [one for index, one in enumerate(members) if index not in kept]
     series = [one for member in members for one in member.series]
     monthly_cost = statistics.monthly(series)
@@ -146,12 +147,11 @@ def _finding(
                 "pairs": [
                     {
                         "from_service": one.resource_id,
-                        "to_service": members[min(group)].resource_id,
+                        "to_service": members[keeper].resource_id,
                         "cost": money_of(statistics.monthly(one.series), code),
                     }
-                    for group in machines
-                    for one in (members[index] for index in group)
-                    if one in ending
+                    for group, keeper in zip(machines, kept, strict=True)
+                    for one in (members[index] for index in group if index != keeper)
                 ],
                 "overhead_ratio": text_of(1 - share),
             }

@@ -25,7 +25,7 @@ from services.optimizer.domain import (
 )
 from services.optimizer.domain.finding import Finding, Kind
 from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
-from services.optimizer.domain.statistics import Statistics
+from services.optimizer.domain.statistics import ALL_HOURS, Statistics
 
 Find: TypeAlias = Callable[[Statistics, DetectorSettings], Iterator[Finding]]
 
@@ -66,6 +66,7 @@ def detect(
     confidence, learnt from dismissals and refuted claims. detector_ids: default all enabled ones.
     """
     wanted = tuple(detector_ids) or tuple(PROFILES)
+    statistics = replace(statistics, utilization=statistics.measured_lately())
     found: list[Finding] = []
     for detector_id in wanted:
         chosen = settings.get(detector_id) or PROFILES[detector_id].defaults()
@@ -74,9 +75,19 @@ def detect(
         factor = (trust or {}).get(detector_id, Decimal(1))
         for finding in _FINDERS[detector_id](statistics, chosen):
             judged = replace(finding, confidence=finding.confidence * factor)
-            if is_worth_telling(judged, chosen):
+            has_history = history_days(statistics, judged) >= chosen.history_days_min
+            if has_history and is_worth_telling(judged, chosen):
                 found.append(judged)
     return sorted(found, key=lambda one: (-expected_value(one), one.detector_id, one.key))
+
+
+def history_days(statistics: Statistics, finding: Finding) -> int:
+    """Returns for how many days the usage that advice touches is known, up to the latest usage."""
+    first = min(
+        (statistics.by_id[part.series_id].active_hours[0] for part in finding.parts),
+        default=0,
+    )
+    return -(-(statistics.horizon - first) // ALL_HOURS)
 
 
 def is_worth_telling(finding: Finding, settings: DetectorSettings) -> bool:

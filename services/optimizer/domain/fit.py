@@ -81,7 +81,7 @@ def use_statistics(samples: UtilizationSamples) -> UseStatistics | None:
         demand=demand,
         sample_count=int(ratios.size),
         above_capacity_count=int((ratios > 1).sum()),
-        days=float(hours[-1] - hours[0]) / HOURS_OF_DAY,
+        days=min(float(hours[-1] - hours[0]) / HOURS_OF_DAY, float(np.unique(days).size)),
     )
 
 

@@ -24,7 +24,7 @@ from services.optimizer.domain.fit import IDLE_PEAK_MAX, IDLE_REASON
 from services.optimizer.domain.rightsizing import fit_detail, use_of
 from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
 from services.optimizer.domain.spread import cost_spread
-from services.optimizer.domain.statistics import Resource, Statistics
+from services.optimizer.domain.statistics import GONE_HOURS, Resource, Statistics, last_told
 
 PROFILE = DetectorProfile(
     detector_id="idle",
@@ -52,6 +52,11 @@ def idle_reason(resource: Resource, *, hour_count: int) -> str:
     work = [one for name, one in use.items() if name != "memory"]
     if not work or ("memory" in use and use["memory"].p95 > MEMORY_HELD):
         return ""
+    told = [
+        last_told(samples) for name, samples in resource.utilization.items() if name != "memory"
+    ]
+    if hour_count - min(told) > GONE_HOURS:
+        return ""  # what it does now is unknown
     if all(one.is_idle for one in work):
         return IDLE_REASON
     last = last_use(resource)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.optimizer.domain.finding import (
     Effort,
@@ -23,10 +24,9 @@ from services.optimizer.domain.finding import (
 from services.optimizer.domain.percentile import grouped_percentile
 from services.optimizer.domain.rightsizing import use_of
 from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
-from services.optimizer.domain.spread import cost_spread, hourly
+from services.optimizer.domain.spread import cost_spread
 from services.optimizer.domain.statistics import (
     HOURS_OF_WEEK,
-    Measure,
     Resource,
     Statistics,
     UtilizationSamples,
@@ -42,7 +42,9 @@ PROFILE = DetectorProfile(
 QUIET_RATIO = 0.05  # use below is nobody's work
 QUIET_HOURS_MIN = 40  # of the 168: less is not worth a schedule
 RUN_HOURS_MIN = 4  # in a row, or starting and stopping eats what it saves
-PRODUCTION = frozenset({"prod", "production", "live"})
+PRODUCTION = ("prod", "prd", "live")  # how its names begin
+ENVIRONMENT_TAGS = frozenset({"environment", "env", "stage", "tier"})
+COMPUTE = ("cpu", "gpu")
 SAMPLES_OF_HOUR_MIN = 2
 DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -50,40 +52,60 @@ DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 def find(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding]:
     """Yields one piece of advice for each machine that could be off for a part of each week."""
     for resource in statistics.resources:
-        if settings.excludes(resource.resource_id) or _is_production(resource):
+        if settings.excludes(resource.resource_id):
             continue
-        samples = resource.utilization.get("cpu") or resource.utilization.get("gpu")
-        use = use_of(resource)
-        if samples is None or not use or next(iter(use.values())).days < settings.history_days_min:
-            continue
-        off = quiet_hours(statistics, samples)
-        if QUIET_HOURS_MIN <= len(off) < HOURS_OF_WEEK:
+        off = sleeping_hours(statistics, resource, history_days_min=settings.history_days_min)
+        if off:
             found = _finding(statistics, resource, off)
             if found.saving.expected > 0:
                 yield found
 
 
+def sleeping_hours(
+    statistics: Statistics, resource: Resource, *, history_days_min: int
+) -> Sequence[int]:
+    """Returns the hours of the week in which a resource may be off; none in production."""
+    use = {name: one for name, one in use_of(resource).items() if name in COMPUTE}
+    if not use or min(one.days for one in use.values()) < history_days_min:
+        return []
+    if _is_production(resource):
+        return []
+    off = quiet_hours(statistics, [resource.utilization[name] for name in use])
+    return off if QUIET_HOURS_MIN <= len(off) < HOURS_OF_WEEK else []
+
+
 def _is_production(resource: Resource) -> bool:
-    environment = resource.subject.tag("environment") or resource.subject.tag("env")
-    return environment.lower() in PRODUCTION
+    """Tells whether any tag for it names production: `prod-eu`, `PRD`, `live` and the like."""
+    return any(
+        name.lower() in ENVIRONMENT_TAGS and value.strip().lower().startswith(PRODUCTION)
+        for one in resource.series
+        for name, value in one.subject.tags
+    )
 
 
-def quiet_hours(statistics: Statistics, samples: UtilizationSamples) -> Sequence[int]:
+def quiet_hours(statistics: Statistics, measured: Sequence[UtilizationSamples]) -> Sequence[int]:
     """Returns the hours of the week in which no sample shows work, in runs worth a stop.
 
-    An hour is quiet when the 95th percentile of its samples is below QUIET_RATIO.
+    measured: each compute measure of one resource. An hour is quiet when the 95th percentile of
+    its samples is below QUIET_RATIO in all of them.
     """
-    known = ~np.isnan(samples.ratios)
-    index = np.minimum(samples.hours[known].astype(np.int64), statistics.hour_count - 1)
-    hours = statistics.local_hours[index]
-    ratios = samples.ratios[known]
-    counts = np.bincount(hours, minlength=HOURS_OF_WEEK)
-    tops = np.nan_to_num(grouped_percentile(ratios, hours, HOURS_OF_WEEK, 95), nan=1.0)
-    quiet = (counts >= SAMPLES_OF_HOUR_MIN) & (tops < QUIET_RATIO)
+    quiet = np.all([_is_quiet(statistics, samples) for samples in measured], axis=0)
     return [hour for hour in range(HOURS_OF_WEEK) if quiet[hour] and _run(quiet, hour)]
 
 
-def _run(quiet: np.ndarray[tuple[int], np.dtype[np.bool_]], hour: int) -> bool:
+def _is_quiet(statistics: Statistics, samples: UtilizationSamples) -> NDArray[np.bool_]:
+    known = ~np.isnan(samples.ratios)
+    index = np.minimum(samples.hours[known].astype(np.int64), statistics.hour_count - 1)
+    hours = statistics.local_hours[index]
+    counts = np.bincount(hours, minlength=HOURS_OF_WEEK)
+    tops = grouped_percentile(samples.ratios[known], hours, HOURS_OF_WEEK, 95)
+    quiet: NDArray[np.bool_] = (counts >= SAMPLES_OF_HOUR_MIN) & (
+        np.nan_to_num(tops, nan=1.0) < QUIET_RATIO
+    )
+    return quiet
+
+
+def _run(quiet: NDArray[np.bool_], hour: int) -> bool:
     """Tells whether an hour belongs to a long enough run; the week is a circle."""
     length = 1
     for step in (1, -1):
@@ -95,8 +117,8 @@ def _run(quiet: np.ndarray[tuple[int], np.dtype[np.bool_]], hour: int) -> bool:
 
 
 def off_share(statistics: Statistics, resource: Resource, off: Sequence[int]) -> float:
-    """Returns the share of a resource's cost that falls into hours of the week."""
-    weights = hourly(resource.series, Measure.COST, statistics.hour_count)
+    """Returns the share of the cost of a resource's running that falls into hours of the week."""
+    weights = np.sum([statistics.clocked_cost(one) for one in resource.running], axis=0)
     total = float(weights.sum())
     if total <= 0:
         return 0.0
@@ -119,7 +141,7 @@ def window_text(hours: Sequence[int]) -> str:
 
 
 def _finding(statistics: Statistics, resource: Resource, off: Sequence[int]) -> Finding:
-    monthly_cost = statistics.monthly(resource.series)
+    monthly_cost = statistics.monthly(resource.running)
     share = off_share(statistics, resource, off)
     saving = part_of(monthly_cost, share)
     code = resource.subject.currency_code
@@ -131,12 +153,12 @@ def _finding(statistics: Statistics, resource: Resource, off: Sequence[int]) -> 
         title=f"Switch {name} off when nobody works",
         summary=f"In {len(off)} of the week's 168 hours {name} does nothing, and costs "
         f"{amount_text(saving, code)} a month.",
-        scope=scope_of(resource.series),
+        scope=scope_of(resource.running),
         currency_code=code,
         saving=estimate(
-            saving, spread=cost_spread(statistics, resource.series), ceiling=monthly_cost
+            saving, spread=cost_spread(statistics, resource.running), ceiling=monthly_cost
         ),
-        parts=parts_of(statistics, resource.series),
+        parts=parts_of(statistics, resource.running),
         confidence=Decimal("0.8"),
         effort=Effort.LOW,
         risk=Risk.LOW,

@@ -92,8 +92,8 @@ def _finding(
 ) -> Finding:
     best = fits[0]
     proposed = best.instance
-    parts = parts_of(statistics, resource.series)
-    monthly_cost = statistics.monthly(resource.series)
+    parts = parts_of(statistics, resource.running)
+    monthly_cost = statistics.monthly(resource.running)
     saving = rounded(EXACT.multiply(monthly_cost, saving_ratio(current, proposed)))
     code = resource.subject.currency_code
     name = resource.resource_id
@@ -106,10 +106,10 @@ def _finding(
         summary=f"{name} uses {use['cpu'].p95:.0%} of its CPU at the 95th percentile. A "
         f"{proposed.name} carries that at {best.highest:.0%} and costs "
         f"{amount_text(saving, code)} less a month.",
-        scope=scope_of(resource.series),
+        scope=scope_of(resource.running),
         currency_code=code,
         saving=estimate(
-            saving, spread=cost_spread(statistics, resource.series), ceiling=monthly_cost
+            saving, spread=cost_spread(statistics, resource.running), ceiling=monthly_cost
         ),
         parts=parts,
         confidence=Decimal("0.85") if "memory" in use else Decimal("0.75"),

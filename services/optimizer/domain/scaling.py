@@ -38,8 +38,8 @@ from services.optimizer.domain.statistics import (
 PROFILE = DetectorProfile(
     detector_id="scaling",
     kinds=(Kind.SCALING,),
-    description="Adds up the demand of each fleet (machines with the same `fleet` tag) by hour of "
-    "the week and proposes how many of them run when.",
+    description="Adds up the CPU and GPU demand of each fleet (machines with the same `fleet` tag) "
+    "by hour of the week and proposes how many of them run when.",
     history_days=14,
     headroom=Decimal("0.3"),
 )
@@ -113,21 +113,38 @@ def find(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding
         if name and not settings.excludes(resource.resource_id):
             fleets[name, resource.subject.currency_code].append(resource)
     for (name, _), members in sorted(fleets.items()):
-        measured = [one for one in members if "cpu" in one.utilization]
-        days = [use_of(one)["cpu"].days for one in measured if "cpu" in use_of(one)]
-        if len(measured) < max(FLEET_MIN, len(members)) or min(days, default=0) < (
-            settings.history_days_min
-        ):
-            continue
-        found = _finding(statistics, settings, name, measured)
-        if found is not None:
-            yield found
+        if len(members) >= FLEET_MIN and is_scalable(members, settings):
+            found = _finding(statistics, settings, name, members)
+            if found is not None:
+                yield found
+
+
+def is_scalable(members: Sequence[Resource], settings: DetectorSettings) -> bool:
+    """Tells whether a fleet's CPU is measured for long enough, and nothing else is in the way.
+
+    A GPU must be measured on all members or on none. A memory above the aim holds state, which
+    fewer machines could not carry.
+    """
+    uses = [use_of(one) for one in members]
+    aim = 1 - float(settings.headroom)
+    if aim <= 0 or not all("cpu" in use for use in uses):
+        return False
+    if len({"gpu" in use for use in uses}) > 1:
+        return False
+    if any("memory" in use and use["memory"].p95 > aim for use in uses):
+        return False
+    days = [one.days for use in uses for one in use.values()]
+    return min(days) >= settings.history_days_min
 
 
 def _finding(
     statistics: Statistics, settings: DetectorSettings, name: str, members: Sequence[Resource]
 ) -> Finding | None:
-    demand = fleet_demand(statistics, [one.utilization["cpu"] for one in members])
+    measures = [name for name in ("cpu", "gpu") if name in use_of(members[0])]
+    demand = np.max(
+        [fleet_demand(statistics, [one.utilization[name] for one in members]) for name in measures],
+        axis=0,
+    )
     policy = policy_of(demand, instances=len(members), headroom=settings.headroom)
     share = 1 - sum(policy.instances) / (HOURS_OF_WEEK * len(members))
     if share < SAVING_SHARE_MIN:

@@ -28,7 +28,6 @@ from services.optimizer.domain.settings_of_detector import DetectorProfile, Dete
 from services.optimizer.domain.spread import cost_spread
 from services.optimizer.domain.statistics import (
     HOURS_OF_WEEK,
-    Measure,
     Statistics,
     UsageSeries,
 )
@@ -96,7 +95,7 @@ def shift(
     statistics: Statistics, one: UsageSeries, schedule: PeakSchedule, deadline: int
 ) -> tuple[float, float, float]:
     """Returns shares of a series' cost: what is saved, what moves, and the mean wait in hours."""
-    weights = one.hours[Measure.COST]
+    weights = statistics.clocked_cost(one)
     total = float(weights.sum())
     if total <= 0:
         return 0.0, 0.0, 0.0

@@ -33,6 +33,7 @@ MONTH_DAYS = Decimal("30.4375")  # an average month of the Gregorian calendar
 HOURS_OF_WEEK = 168
 GONE_HOURS = 72  # a resource without usage for so long is gone already
 ALL_HOURS = 24
+HOUR_UNITS = frozenset({"hour", "instance_hour", "vm_hour"})
 SPARSE = 12  # usage in less than every twelfth hour is told by the day
 
 
@@ -114,6 +115,11 @@ class Resource:
         return self.series[0].subject
 
     @property
+    def running(self) -> Sequence[UsageSeries]:
+        """Its series by the hour, which end when it stops: its disks do not; all without such."""
+        return [one for one in self.series if one.subject.unit in HOUR_UNITS] or self.series
+
+    @property
     def instance_type(self) -> str:
         """Type by tag, else what the bill calls its service; "" when unknown."""
         return self.subject.tag("instance_type") or self.subject.service
@@ -186,14 +192,47 @@ class Statistics:
         if last == 0 or self.is_gone(one):
             return Decimal(0)
         hours = max(self.horizon - first, ALL_HOURS)
-        if np.count_nonzero(one.hours[Measure.EVENTS]) * SPARSE <= hours:
+        if self.is_daily(one):
             hours = -(-hours // ALL_HOURS) * ALL_HOURS  # told once a day: days count whole
         days = Decimal(hours) / ALL_HOURS
         return EXACT.divide(EXACT.multiply(one.cost, MONTH_DAYS), days)
 
+    def is_daily(self, one: UsageSeries) -> bool:
+        """Tells whether a series is told by the day, at some hour that says nothing."""
+        hours = max(self.horizon - one.active_hours[0], ALL_HOURS)
+        return int(np.count_nonzero(one.hours[Measure.EVENTS])) * SPARSE <= hours
+
+    def clocked_cost(self, one: UsageSeries) -> Floats:
+        """Returns cost by hour; what is told by the day is spread over its UTC day's hours."""
+        cost: Floats = one.hours[Measure.COST]
+        if not self.is_daily(one):
+            return cost
+        days: Floats = cost.reshape(-1, ALL_HOURS).sum(axis=1) / ALL_HOURS
+        spread: Floats = np.repeat(days, ALL_HOURS)
+        return spread
+
     def is_gone(self, one: UsageSeries) -> bool:
         """Tells whether a series has ended long before others have."""
         return self.horizon - one.active_hours[1] > GONE_HOURS
+
+    def measured_lately(self) -> Sequence[UtilizationSamples]:
+        """Returns the samples of measures that are still told.
+
+        A resource whose CPU or GPU is no longer told has none but those of its memory: what it
+        does now is unknown.
+        """
+        stale = {
+            (one.resource_id, one.measure)
+            for one in self.utilization
+            if self.horizon - last_told(one) > GONE_HOURS
+        }
+        unknown = {resource_id for resource_id, measure in stale if measure != "memory"}
+        return [
+            one
+            for one in self.utilization
+            if (one.resource_id, one.measure) not in stale
+            and (one.measure == "memory" or one.resource_id not in unknown)
+        ]
 
     def profile(self, values: Floats, *, percentile: float) -> Floats:
         """Returns 168 percentiles of an hourly series by hour of the week, 0 without a value."""
@@ -203,6 +242,12 @@ class Statistics:
     def instant(self, hour: float) -> datetime:
         """Returns the instant of an hour of the period."""
         return self.period.start + timedelta(hours=hour)
+
+
+def last_told(samples: UtilizationSamples) -> float:
+    """Returns the hour of the last sample that is a number, minus infinity without one."""
+    known = samples.hours[~np.isnan(samples.ratios)]
+    return float(known[-1]) if known.size else -np.inf
 
 
 def hour_of_week(instant: datetime, tz: ZoneInfo) -> int:

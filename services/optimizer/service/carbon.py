@@ -14,7 +14,7 @@ from services.kernel.money import EXACT, add_exactly
 from services.optimizer.domain.emission import Footprint, footprint, watts
 from services.optimizer.domain.finding import rounded
 from services.optimizer.domain.rightsizing import use_of
-from services.optimizer.domain.statistics import Resource, Statistics, UsageSeries
+from services.optimizer.domain.statistics import HOUR_UNITS, Resource, Statistics, UsageSeries
 from services.optimizer.domain.subject import Subject
 from services.optimizer.errors import UnknownDimension
 from services.optimizer.service.statistics import StatisticsLoader
@@ -22,7 +22,6 @@ from services.optimizer.service.tenants import TenantProfiles
 
 PERIOD_DAYS = 30
 TAG_PREFIX = "tag:"
-HOUR_UNITS = frozenset({"hour", "instance_hour", "vm_hour"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,13 +44,19 @@ class Person:
         """The id as a regular expression."""
         return escaped(self.subject_id)
 
-    @property
-    def json_pattern(self) -> str:
-        """The id as it stands between the quotes of a JSON text, whoever wrote that."""
-        spellings = {
-            json.dumps(self.subject_id, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)
-        }
-        return "(?:" + "|".join(sorted(map(escaped, spellings))) + ")"
+    def spellings(self, *, is_within_text: bool = False) -> list[str]:
+        """Returns the id as it stands between the quotes of a JSON text, whoever wrote that.
+
+        is_within_text: of JSON that is itself a text in JSON, as providers write tags into bills.
+        """
+        found = _json_spellings(self.subject_id)
+        if is_within_text:
+            found = {twice for once in found for twice in _json_spellings(once)}
+        return sorted(found)
+
+    def _json_pattern(self, *, is_within_text: bool = False) -> str:
+        spellings = self.spellings(is_within_text=is_within_text)
+        return "(?:" + "|".join(map(escaped, spellings)) + ")"
 
     def in_words(self, text: str) -> str:
         """Returns a text with the pseudonym wherever the id is a word, as Form.WORDS does."""
@@ -86,7 +92,7 @@ class Person:
                 return f"regexp_replace({text}, {pattern}, {other}, 'g')::{kind}"
             case _:
                 text = _as_text(column, form, kind)
-                put = question.bind(rf'\1"{self.pseudonym}"')
+                put = question.bind(rf"\1{self.pseudonym}")
                 for pattern in self._patterns(form):
                     text = f"regexp_replace({text}, {question.bind(pattern)}, {put}, 'g')"
                 if form is Form.PAYLOAD:
@@ -96,13 +102,17 @@ class Person:
     def _patterns(self, form: Form) -> tuple[str, ...]:
         if form is Form.WORDS:
             return (f"{_BEFORE}{self.pattern}{_AFTER}",)
-        value = f'"{self.json_pattern}"'
+        value = self._json_pattern()
         if form is Form.LABELS:
-            return (rf"([:\[,]\s*){value}(?=\s*[,}}\]])",)
+            inner = self._json_pattern(is_within_text=True)
+            return (
+                rf'([:\[,]\s*"){value}(?="\s*[,}}\]])',
+                rf'([:\[,]\s*\\"){inner}(?=\\"\s*[,}}\]])',
+            )
         named = rf'"(?:{_NAMES})"\s*:\s*'
         return (
-            rf"({named}){value}",
-            rf"({named}\[(?:[^]\[]*,\s*)?){value}(?=\s*[,\]])",
+            rf'({named}"){value}(?=")',
+            rf'({named}\[(?:[^]\[]*,\s*)?"){value}(?="\s*[,\]])',
         )
 
 
@@ -110,6 +120,10 @@ def _as_text(column: str, form: Form, kind: str) -> str:
     if form is Form.PAYLOAD:
         return f"convert_from({column}, 'UTF8')"
     return column if kind == "text" else f"{column}::text"
+
+
+def _json_spellings(text: str) -> set[str]:
+    return {json.dumps(text, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
 
 
 def escaped(text: str) -> str:

@@ -27,11 +27,15 @@ from pydantic import SecretStr
 from services.kernel.cache import Cache
 from services.kernel.clock import SystemClock
 from services.kernel.database import Database
+from services.kernel.database_errors import LockTimeout
 from services.kernel.envelope import Envelope
 from services.kernel.ids import new_id
 from services.usage import bootstrap
-from services.usage.service import archive_file
+from services.usage.errors import ArchiveIncomplete
+from services.usage.service import archive_file, archived_persons
 from services.usage.service.archived_persons import ArchivedPersons
+from services.usage.service.archiving import Archive
+from services.usage.service.tenant_context import TenantContexts
 from services.usage.settings import UsageSettings
 from services.usage.store import archive
 from services.usage.store.records import records_of
@@ -222,7 +226,7 @@ async def test_an_archived_person_is_replaced_and_every_other_text_stays(
     found = await exported(stub, desk.person)
     counts = await erased(stub, desk.person, desk.pseudonym)
 
-    assert [name for name, _ in found] == ["usage.event", "usage.archive"]
+    assert [name for name, _ in found] == ["usage.archive", "usage.event"]
     assert counts["usage.archive"] == 1
     assert archive_file.count_rows(path) == 2
     rewritten = json.dumps(pq.read_table(path).to_pylist())
@@ -231,3 +235,97 @@ async def test_an_archived_person_is_replaced_and_every_other_text_stays(
     assert desk.pseudonym in rewritten
     assert rewritten.count("0.123456789012345678") >= 2
     assert [each.name for each in desk.folder.iterdir()] == [path.name]
+
+
+async def archived(desk: Desk, database: Database, name: str = "20260101T000000") -> Path:
+    """Writes what happened in May 1997 to an archive file."""
+    path = desk.folder / f"usage-events-1997-05-{name}.parquet"
+    async with database.system_transaction() as tx:
+        rows = archive.month_rows(tx, date(1997, 5, 1))
+        await archive_file.write(path, archive.COLUMNS, rows)
+    return path
+
+
+async def test_a_person_in_tags_within_a_text_of_a_bill_is_found_and_erased(
+    desk: Desk, usage_database: Database, usage_service: ServiceDatabase
+) -> None:
+    await desk.record(user_id="eve", at="1997-05-02")
+    columns = {"Tags": json.dumps({"user": desk.person, "other": f"{desk.person}x"})}
+    async with connection(usage_service.owner_url) as driver:
+        await driver.execute(
+            "UPDATE usage.event SET bill_columns = $2 WHERE tenant_id = $1",
+            desk.tenant,
+            json.dumps(columns),
+        )
+    path = await archived(desk, usage_database)
+    stub = records_stub(desk.server, desk.tenant)
+
+    counts = await erased(stub, desk.person, desk.pseudonym, dry_run=True)
+    changed = await erased(stub, desk.person, desk.pseudonym)
+
+    assert counts == changed == {"usage.archive": 1, "usage.bill_row": 1}
+    expected = {"user": desk.pseudonym, "other": f"{desk.person}x"}
+    async with usage_database.read(desk.tenant) as tx:
+        stored = await tx.driver.fetchval("SELECT bill_columns::text FROM usage.event")
+    written = [
+        row["bill_columns"]
+        for row in pq.read_table(path).to_pylist()
+        if row["tenant_id"] == desk.tenant
+    ]
+    assert [json.loads(json.loads(each)["Tags"]) for each in (stored, *written)] == [expected] * 2
+
+
+async def test_archives_are_written_by_one_at_a_time_however_long_it_takes(
+    desk: Desk, usage_database: Database, usage_service: ServiceDatabase
+) -> None:
+    await desk.record(user_id=desk.person, at="1997-05-02")
+    path = await archived(desk, usage_database)
+    persons = ArchivedPersons(desk.folder)
+
+    async with connection(usage_service.owner_url) as other, other.transaction():
+        await other.execute("SELECT pg_advisory_xact_lock(hashtextextended('usage archive', 0))")
+        with pytest.raises(LockTimeout):
+            async with usage_database.system_transaction() as tx:
+                await tx.driver.execute("SET LOCAL lock_timeout = '50ms'")
+                await persons.erase(tx, desk.tenant, desk.person, desk.pseudonym)
+    async with usage_database.system_transaction() as tx:
+        assert await persons.erase(tx, desk.tenant, desk.person, desk.pseudonym) == 1
+        pause = await tx.driver.fetchval("SHOW idle_in_transaction_session_timeout")
+
+    assert pause == "0"
+    assert desk.person not in json.dumps(pq.read_table(path).to_pylist())
+
+
+async def test_an_archive_that_was_not_written_whole_is_none(
+    desk: Desk, usage_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.record(user_id=desk.person, at="1997-05-02")
+    monkeypatch.setattr(archive_file, "count_rows", lambda _: -1)
+    archiving = Archive(
+        usage_database,
+        TenantContexts(usage_database),
+        folder=desk.folder,
+        retention_months=0,
+        clock=SystemClock(),
+    )
+
+    with pytest.raises(ArchiveIncomplete):
+        await archiving.archive_usage(date(1997, 6, 1), is_dry_run=False)
+
+    assert list(desk.folder.iterdir()) == []
+    counts = await erased(records_stub(desk.server, desk.tenant), desk.person, desk.pseudonym)
+    assert counts == {"usage.event": 1}
+
+
+async def test_an_archived_person_is_exported_in_parts(
+    desk: Desk, usage_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in ("02", "03", "04"):
+        await desk.record(user_id=desk.person, at=f"1997-05-{day}")
+    await archived(desk, usage_database)
+    monkeypatch.setattr(archived_persons, "ROWS_AT_ONCE", 2)
+
+    found = await exported(records_stub(desk.server, desk.tenant), desk.person)
+
+    names = [name for name, _ in found]
+    assert names == ["usage.archive"] * 3 + ["usage.event"] * 3

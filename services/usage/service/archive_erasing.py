@@ -41,28 +41,31 @@ def replace(path: Path, tenant_id: str, person: Person) -> int:
     """
     total = 0
     made = path.with_suffix(".erasing")
-    with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        with pq.ParquetWriter(made, schema, compression="zstd") as writer:
-            for batch in file.iter_batches(batch_size=ROWS_A_BATCH):
-                found = batch.to_pylist()
-                changed = [
-                    _without(row, person) if row["tenant_id"] == tenant_id else row for row in found
-                ]
-                total += sum(new != old for new, old in zip(changed, found, strict=True))
-                writer.write_table(pa.Table.from_pylist(changed, schema=schema))
-    if total:
-        os.replace(made, path)  # noqa: PTH105 - atomic, whatever stands there
-    else:
-        made.unlink()
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            with pq.ParquetWriter(made, schema, compression="zstd") as writer:
+                for batch in file.iter_batches(batch_size=ROWS_A_BATCH):
+                    found = batch.to_pylist()
+                    changed = [
+                        _without(row, person) if row["tenant_id"] == tenant_id else row
+                        for row in found
+                    ]
+                    total += sum(new != old for new, old in zip(changed, found, strict=True))
+                    writer.write_table(pa.Table.from_pylist(changed, schema=schema))
+        if total:
+            os.replace(made, path)  # noqa: PTH105 - atomic, whatever stands there
+    finally:
+        made.unlink(missing_ok=True)
     return total
 
 
 @lru_cache(maxsize=1)
 def _values(subject_id: str) -> re.Pattern[str]:
-    spelled = {json.dumps(subject_id, ensure_ascii=each) for each in (True, False)}
+    person = Person(subject_id)
+    spelled = {*person.spellings(), *person.spellings(is_within_text=True)}
     value = "|".join(re.escape(each) for each in sorted(spelled))
-    return re.compile(rf"([:\[,]\s*)(?:{value})(?=\s*[,}}\]])")
+    return re.compile(rf'([:\[,]\s*(\\?)")(?:{value})(?=\2"\s*[,}}\]])')
 
 
 def _without(row: dict[str, Any], person: Person) -> dict[str, Any]:
@@ -71,9 +74,7 @@ def _without(row: dict[str, Any], person: Person) -> dict[str, Any]:
     changed = dict(row)
     for name in _JSON:
         if row.get(name):
-            changed[name] = pattern.sub(
-                lambda found: f"{found[1]}{json.dumps(person.pseudonym)}", row[name]
-            )
+            changed[name] = pattern.sub(lambda found: f"{found[1]}{person.pseudonym}", row[name])
     if row.get(_WORDS):
         changed[_WORDS] = person.in_words(row[_WORDS])
     return changed

@@ -89,16 +89,27 @@ class Archive:
         path = (
             self._folder / f"usage-events-{month:%Y-%m}-{self._clock.now():%Y%m%dT%H%M%S}.parquet"
         )
+        try:
+            return await self._write(month, path)
+        finally:
+            _unfinished(path).unlink(missing_ok=True)
+
+    async def _write(self, month: date, path: Path) -> ArchivedMonth:
+        """Writes under a name that no erasure reads, so that a crash leaves no broken archive."""
+        made = _unfinished(path)
         async with self._database.system_transaction(statement_timeout=timedelta(hours=1)) as tx:
+            await archive.wait_for_files(tx)
+            # No erasure misses the file that comes, nor waits for the month while we wait for it.
+            await archive.lock_files(tx)
             # Nobody stores events of the month while it is copied and dropped.
             await archive.lock_month(tx, month)
             # Its library takes 40 MB, so it is loaded only when a month is archived.
             from services.usage.service import archive_file  # noqa: PLC0415 - as said
 
-            count = await archive_file.write(path, archive.COLUMNS, archive.month_rows(tx, month))
-            if archive_file.count_rows(path) != await archive.count_events(tx, month):
+            count = await archive_file.write(made, archive.COLUMNS, archive.month_rows(tx, month))
+            if archive_file.count_rows(made) != await archive.count_events(tx, month):
                 raise ArchiveIncomplete(month=f"{month:%Y-%m}", path=path.name)
-            size = path.stat().st_size
+            size = made.stat().st_size
             await archive.drop_month(tx, month, events=count, size=size, path=path.name)
             await audit.append(
                 tx,
@@ -108,8 +119,13 @@ class Archive:
                 tenant_id=AUDIT_TENANT,
                 actor=None if caller_or_none() else "usage worker",
             )
+            made.rename(path)
         self._contexts.forget_partitions()
         return ArchivedMonth(month, count, size, path.name)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_suffix(".writing")
 
 
 def _next_month(month: date) -> date:

@@ -55,6 +55,16 @@ async def count_events(tx: Transaction, month: date) -> int:
     return count
 
 
+async def wait_for_files(tx: Transaction) -> None:
+    """Lets the transaction wait for files, however long they are read and written."""
+    await tx.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
+async def lock_files(tx: Transaction) -> None:
+    """Keeps others from writing archive files until the transaction ends; before any other lock."""
+    await tx.driver.execute("SELECT pg_advisory_xact_lock(hashtextextended('usage archive', 0))")
+
+
 async def lock_month(tx: Transaction, month: date) -> None:
     """Keeps others from storing events of the month until the transaction ends."""
     await tx.driver.execute("SELECT usage.lock_event_partition($1)", month)

@@ -79,12 +79,6 @@ def records_of(envelope: Envelope, archive: Special) -> Records:
         service="usage",
         collections=(
             Collection(
-                name="usage.event",
-                table="",
-                description="Usage with who caused it; months past their time go to the archive.",
-                special=Dimensions(envelope),
-            ),
-            Collection(
                 name="usage.archive",
                 table="",
                 description="Files of archived months of usage.",
@@ -92,6 +86,13 @@ def records_of(envelope: Envelope, archive: Special) -> Records:
             ),
             *_COLLECTIONS,
             *kernel_collections("usage"),
+            # The last one: no usage comes in from then on until the erasure has committed.
+            Collection(
+                name="usage.event",
+                table="",
+                description="Usage with who caused it; months past their time go to the archive.",
+                special=Dimensions(envelope),
+            ),
         ),
         exempt=_EXEMPT,
         sealed=(Sealed("erasure_key", "sealed", ("tenant_id",), lambda _: erasures.PURPOSE),),

@@ -72,7 +72,12 @@ class RecordsServicer(records_service_pb2_grpc.RecordsServiceServicer):
         tenant_id = require_tenant(current_caller(), request.tenant_id)
         before, holds = request.before_time.ToDatetime(tzinfo=UTC), list(request.held_filters)
         count = await self._keeping.apply_retention(
-            tenant_id, request.collection, before, holds, dry_run=request.dry_run
+            tenant_id,
+            request.collection,
+            before,
+            holds,
+            filter_=request.filter,
+            dry_run=request.dry_run,
         )
         return records_service_pb2.ApplyRetentionResponse(count=_count(count))
 

@@ -225,10 +225,12 @@ class RecordKeeping:
         before: datetime,
         held_filters: Sequence[str],
         *,
+        filter_: str = "",
         dry_run: bool,
     ) -> Count:
         """Removes, or counts, what ended before an instant and nothing needs or holds.
 
+        filter_: of the records that may go, empty for all; it is no hold, and is not kept.
         Raises UnknownCollection, CollectionKept, RetentionTooShort, InvalidFilter.
         """
         collection = self.records.named(collection_name)
@@ -240,7 +242,9 @@ class RecordKeeping:
                 collection=collection_name, days_min=collection.days_min, latest=latest.isoformat()
             )
         await self._keep_holds(tenant_id, collection, held_filters)
-        count = await self._trim(tenant_id, collection, before, held_filters, dry_run=dry_run)
+        count = await self._trim(
+            tenant_id, collection, before, held_filters, filter_=filter_, dry_run=dry_run
+        )
         await self._note(
             tenant_id,
             "records.count" if dry_run else "records.remove",
@@ -300,36 +304,43 @@ class RecordKeeping:
         before: datetime,
         held_filters: Sequence[str],
         *,
+        filter_: str = "",
         dry_run: bool,
     ) -> Count:
         async with self._system() as tx:
             shape = await self._shape(tx, collection.table)
             fields = filter_fields(collection, shape)
             held = or_(false(), *(compile_filter(each, fields) for each in held_filters))
+            past = [*_past(collection), compile_filter(filter_, fields)]
             values = {"tenant": tenant_id, "before": before}
             counted = select(
                 func.count().filter(held.is_not(true())), func.count().filter(held)
             ).select_from(self._rows(collection))
-            row = (await tx.execute(counted.where(*_past(collection)), values)).one()
+            row = (await tx.execute(counted.where(*past), values)).one()
         going, kept = int(row[0]), int(row[1])
         if dry_run:
             return Count(collection.name, going, kept)
         removed = 0
         while True:
             async with self._system() as tx:
-                batch = await self._remove(tx, collection, held, values)
+                batch = await self._remove(tx, collection, past, held, values)
             removed += batch
             if batch < BATCH:
                 return Count(collection.name, removed, kept)
 
     async def _remove(
-        self, tx: Transaction, collection: Collection, held: Condition, values: Mapping[str, Any]
+        self,
+        tx: Transaction,
+        collection: Collection,
+        past: Sequence[Any],
+        held: Condition,
+        values: Mapping[str, Any],
     ) -> int:
         key = f"r.{collection.key}" if collection.key else "NULL"
         chosen: Any = (
             select(literal_column("r.ctid::text"), literal_column(key))
             .select_from(self._rows(collection))
-            .where(*_past(collection), not_(func.coalesce(held, false())))
+            .where(*past, not_(func.coalesce(held, false())))
             .limit(BATCH)
             .with_for_update(skip_locked=True)
         )

@@ -161,7 +161,11 @@ def build(
         workers=[
             *records.workers,
             *compliance_workers(
-                database, subjects=complying.subjects, work=complying.work, runs=complying.runs
+                database,
+                subjects=complying.subjects,
+                work=complying.work,
+                runs=complying.runs,
+                sharing=complying.sharing,
             ),
             *workers_of(parts, database, peers, settings),
         ],

@@ -30,6 +30,9 @@ from services.reporting.service.reports import JOB as REPORT_JOB
 from services.reporting.service.reports import Reports
 from services.reporting.service.reports_making import ATTEMPTS as REPORT_ATTEMPTS
 from services.reporting.service.reports_making import ReportMaking
+from services.reporting.service.retention_holds import DUE_JOB as HOLDS_DUE_JOB
+from services.reporting.service.retention_holds import JOB as HOLDS_JOB
+from services.reporting.service.retention_holds import HoldSharing
 from services.reporting.service.retention_runs import ATTEMPTS as RETENTION_ATTEMPTS
 from services.reporting.service.retention_runs import JOB as RETENTION_JOB
 from services.reporting.service.retention_runs import RetentionRuns
@@ -114,7 +117,12 @@ def export_workers(database: Database, exports: ExportJobs) -> Sequence[Worker]:
 
 
 def compliance_workers(
-    database: Database, *, subjects: Subjects, work: SubjectWork, runs: RetentionRuns
+    database: Database,
+    *,
+    subjects: Subjects,
+    work: SubjectWork,
+    runs: RetentionRuns,
+    sharing: HoldSharing,
 ) -> Sequence[Worker]:
     """Returns what does cases about persons and removals, nightly ones too, and forgets files."""
 
@@ -132,8 +140,12 @@ def compliance_workers(
     jobs.handle(COMPLIANCE_SWEEP_JOB, sweep, concurrency=1)
     jobs.handle(SUBJECT_EXPIRE_JOB, expire, concurrency=1)
     jobs.handle(RETENTION_DUE_JOB, runs.run_due, concurrency=1)
+    jobs.handle(HOLDS_JOB, sharing.run, concurrency=1)
+    jobs.handle(HOLDS_DUE_JOB, sharing.run_due, concurrency=1)
     jobs.every("* * * * *", COMPLIANCE_SWEEP_JOB)
     jobs.every("5 * * * *", SUBJECT_EXPIRE_JOB)
+    # Before every service removes by itself, at 03:25.
+    jobs.every("0 3 * * *", HOLDS_DUE_JOB)
     # A quiet hour, after the one in which partitions are made and archived.
     jobs.every("40 3 * * *", RETENTION_DUE_JOB)
     return [jobs]

@@ -68,6 +68,12 @@ NOTES = Records(
             '{"owners":["eve","P","joann"],"scope":{"user_id":"P"}}',
         ),
         (Form.LABELS, "text", '[["ann","ann"],["x","annie"]]', '[["P","P"],["x","annie"]]'),
+        (
+            Form.LABELS,
+            "text",
+            r'{"Tags": "{\"user\": \"ann\", \"by\":\"annie\"}", "x": "ann\\"}',
+            r'{"Tags": "{\"user\": \"P\", \"by\":\"annie\"}", "x": "ann\\"}',
+        ),
         (Form.LABELS, "jsonb", '{"ann": "x", "by": "ann"}', '{"by": "P", "ann": "x"}'),
     ],
 )
@@ -170,10 +176,13 @@ async def test_the_nightly_removal_keeps_what_the_law_holds(
         )
         request.before_time.FromDatetime(NOW)
         counted = (await records_stub(server, tenant).ApplyRetention(request)).count
+        request.filter = 'kind = "held" OR kind = "new"'
+        some = (await records_stub(server, tenant).ApplyRetention(request)).count
 
     await served.retention.run(Job(1, "retention", b"", 1, None))
 
     assert (counted.record_count, counted.held_count) == (2, 1)
+    assert (some.record_count, some.held_count) == (1, 1)
     async with database.read(tenant) as tx:
         rows = await tx.driver.fetch(f"SELECT kind FROM {KERNEL_SERVICE}.note_feed ORDER BY 1")
     assert [row["kind"] for row in rows] == ["held", "new"]

@@ -103,7 +103,11 @@ async def office_of(
     peers = _Named(usage=usage.channel_with(credential), named=channels)
     complying = build_compliance(database, log, peers, settings, clock=clock, calm_seconds=0.01)
     jobs = compliance_workers(
-        database, subjects=complying.subjects, work=complying.work, runs=complying.runs
+        database,
+        subjects=complying.subjects,
+        work=complying.work,
+        runs=complying.runs,
+        sharing=complying.sharing,
     )
     workers = Workers(jobs if is_working else [])
     workers.start()

@@ -30,7 +30,7 @@ class Record:
 class RecordsShelf(records_service_pb2_grpc.RecordsServiceServicer):
     """Keeps records in memory. late: come in after the next erasure, as by a feed.
 
-    failures: so many calls that change end UNAVAILABLE first.
+    failures: so many calls that change end UNAVAILABLE first. held: the filters named last.
     """
 
     # ruff: noqa: N802 - the contract's names
@@ -39,6 +39,8 @@ class RecordsShelf(records_service_pb2_grpc.RecordsServiceServicer):
     late: list[Record] = field(default_factory=list)
     failures: int = 0
     calls: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    is_away: bool = False
 
     @property
     def collection(self) -> str:
@@ -53,6 +55,7 @@ class RecordsShelf(records_service_pb2_grpc.RecordsServiceServicer):
             description="Notes about persons.",
             personal=True,
             erasable=True,
+            retention_days=400,
             retention_days_min=30,
         )
         return messages.ListCollectionsResponse(collections=[note])
@@ -84,11 +87,18 @@ class RecordsShelf(records_service_pb2_grpc.RecordsServiceServicer):
     async def ApplyRetention(
         self, request: messages.ApplyRetentionRequest, context: Any
     ) -> messages.ApplyRetentionResponse:
+        if self.is_away:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "down")
+        for held in request.held_filters:  # a filter over unknown fields is refused, as it is
+            _fits(Record("", ""), held)
+        self.held = list(request.held_filters)
         before = request.before_time.ToDatetime(tzinfo=UTC)
         old = [
             each
             for each in self.records
-            if each.tenant_id == request.tenant_id and each.ended_at < before
+            if each.tenant_id == request.tenant_id
+            and each.ended_at < before
+            and _fits(each, request.filter)
         ]
         kept = [each for each in old if any(_fits(each, held) for held in request.held_filters)]
         if not request.dry_run:

@@ -13,6 +13,7 @@ from finops.reporting.v1 import compliance_service_pb2_grpc, report_model_pb2
 from finops.reporting.v1 import retention_messages_pb2 as messages
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from services.kernel.client import PeerUnavailable
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.jobs import Job
@@ -141,6 +142,8 @@ async def test_a_policy_with_a_filter_removes_only_what_it_is_about(
 
     assert counted(run) == {COLLECTION: (1, 0)}
     assert sorted(each.kind for each in shelf.records) == ["letter"] * 3
+    # What the policy leaves out is no legal hold, which the service would keep.
+    assert shelf.held == []
 
 
 @pytest.mark.parametrize(
@@ -192,6 +195,70 @@ async def test_a_released_hold_keeps_nothing_more(office: Office, shelf: Records
     assert not none.legal_holds
 
 
+async def test_every_service_has_a_hold_before_it_exists_and_until_it_ends(
+    office: Office, shelf: RecordsShelf
+) -> None:
+    shelf.is_away = True
+    with pytest.raises(PeerUnavailable):
+        await hold_of(office, subject_id="ada")
+    none = await office.retention.ListLegalHolds(messages.ListLegalHoldsRequest())
+    shelf.is_away = False
+
+    hold = await hold_of(office, subject_id="ada")
+    first = shelf.held
+    await hold_of(office, filter="color = red")
+
+    async def both() -> bool:
+        # Where a filter asks for what records lack, more of them stay.
+        return sorted(shelf.held) == ["", 'subject_id = "ada"']
+
+    # What was queued for the first one may be told in between.
+    await eventually(both)
+    await office.retention.ReleaseLegalHold(
+        messages.ReleaseLegalHoldRequest(legal_hold_id=hold.legal_hold_id, reason="closed")
+    )
+
+    assert not none.legal_holds
+    assert first == ['subject_id = "ada"']
+
+    async def told() -> bool:
+        return shelf.held == [""]
+
+    await eventually(told)
+
+
+async def test_a_service_that_forgot_the_holds_is_told_every_night(
+    office: Office, shelf: RecordsShelf
+) -> None:
+    await hold_of(office, subject_id="ada")
+    sharing = office.complying.sharing
+
+    async def told() -> bool:
+        return shelf.held == ['subject_id = "ada"']
+
+    shelf.held = []
+    await sharing.run_due(Job(1, "hold-sharing-due", b"", 1, None))
+
+    await eventually(told)
+
+
+async def test_no_text_that_may_name_a_person_is_in_the_log(
+    office: Office, tenant: str, owner_url: str
+) -> None:
+    await policy_of(office, filter='person = "grace"')
+    hold = await hold_of(office, filter='person = "grace"')
+    await office.retention.ReleaseLegalHold(
+        messages.ReleaseLegalHoldRequest(legal_hold_id=hold.legal_hold_id, reason="grace asked")
+    )
+
+    async with connection(owner_url) as driver:
+        texts = await driver.fetch(
+            "SELECT after::text FROM reporting.audit_entry WHERE tenant_id = $1", tenant
+        )
+    assert len(texts) == 3
+    assert not any("grace" in row[0] for row in texts)
+
+
 async def test_a_hold_is_refused_while_what_it_would_keep_is_being_removed(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +267,8 @@ async def test_a_hold_is_refused_while_what_it_would_keep_is_being_removed(
     refusals = []
 
     async def remove(removal: Removal) -> Any:
-        refusals.append(await refused(hold_of(office, subject_id="ada")))
+        if not removal.dry_run:
+            refusals.append(await refused(hold_of(office, subject_id="ada")))
         return await plain(removal)
 
     plain = runs._peers["usage"].remove

@@ -369,11 +369,16 @@ async def test_the_mail_address_of_the_directory_goes_with_the_person(
     directory: Any = directory_service_pb2_grpc.DirectoryServiceStub(
         usage_server.channel("org_admin", tenant=tenant)
     )
-    user = directory_model_pb2.User(user_id=PERSON, email=mail)
+    user = directory_model_pb2.User(user_id=PERSON, email=mail, display_name="Grace Hopper")
     await directory.CreateUser(directory_service_pb2.CreateUserRequest(user=user))
 
+    named = [
+        await refused(office.erase(PERSON, reason=f"as {name} asks"))
+        for name in (mail.upper(), "grace hopper")
+    ]
     case = await office.erase(PERSON)
 
+    assert [each.reason for each in named] == ["SUBJECT_NAMED_IN_REASON"] * 2
     assert case.state == model.SUBJECT_CASE_STATE_SUCCEEDED, case.error
     assert persons(shelves) == {case.pseudonym, "alan"}
     assert counted(case) == {"budget.note": (3, 0), "usage.note": (2, 0)}

@@ -23,7 +23,9 @@ from services.reporting.convert.peers import StubUsageReader
 from services.reporting.convert.subject_peers import StubPersonReader, StubRecordsPeer
 from services.reporting.service.compliance import Compliance
 from services.reporting.service.compliance_peers import OwnAudit
-from services.reporting.service.retention import Collections, Retention
+from services.reporting.service.retention import Retention
+from services.reporting.service.retention_collections import Collections
+from services.reporting.service.retention_holds import HoldSharing
 from services.reporting.service.retention_runs import RetentionRuns
 from services.reporting.service.subjects import Subjects
 from services.reporting.service.subjects_work import CALM_SECONDS, SubjectWork
@@ -59,12 +61,13 @@ class Peers:
 
 @dataclass(frozen=True, slots=True)
 class Complying:
-    """Audit, privacy and retention. work, runs: do what is queued."""
+    """Audit, privacy and retention. work, runs, sharing: do what is queued."""
 
     servicers: Sequence[Register]
     subjects: Subjects
     work: SubjectWork
     runs: RetentionRuns
+    sharing: HoldSharing
 
 
 def build_compliance(
@@ -100,7 +103,8 @@ def build_compliance(
     )
     work = SubjectWork(database, envelope, records, clock=clock, calm_seconds=calm_seconds)
     collections = Collections(records)
-    retention = Retention(database, collections, subjects, tokens=tokens, clock=clock)
+    sharing = HoldSharing(database, collections, records)
+    retention = Retention(database, collections, subjects, sharing, tokens=tokens, clock=clock)
     runs = RetentionRuns(database, collections, records, tokens=tokens, clock=clock)
     serving = ComplianceServicer(compliance=compliance, subjects=subjects)
     keeping = RetentionServicer(retention=retention, runs=runs)
@@ -112,4 +116,5 @@ def build_compliance(
         subjects=subjects,
         work=work,
         runs=runs,
+        sharing=sharing,
     )

@@ -15,7 +15,11 @@ from services.reporting.convert.instants import from_instant
 from services.reporting.domain.retention import RecordCollection
 from services.reporting.domain.subjects import RecordCount
 from services.reporting.errors import RecordsRefused
-from services.reporting.service.compliance_peers import Removal, SubjectRecord
+from services.reporting.service.compliance_peers import (
+    KnownPerson,
+    Removal,
+    SubjectRecord,
+)
 
 ASK_SECONDS: Final = 30.0
 # Many rows of many tables: what takes longer is repeated, and goes on from where it was.
@@ -76,6 +80,7 @@ class StubRecordsPeer:
             before_time=from_instant(removal.before_at),
             held_filters=removal.held_filters,
             dry_run=removal.dry_run,
+            filter=removal.filter,
             request_id=removal.request_id,
         )
         with asking(removal.tenant_id, RecordsRefused):
@@ -90,17 +95,17 @@ class StubPersonReader:
         """channel: to the usage service, with this service's token on each call."""
         self._stub = directory_service_pb2_grpc.DirectoryServiceStub(channel)
 
-    async def mail(self, tenant_id: str, subject_id: str) -> str:
-        """Reads the person's mail address; a person may be in no directory."""
+    async def person(self, tenant_id: str, subject_id: str) -> KnownPerson:
+        """Reads the person's mail address and name; a person may be in no directory."""
         request = directory_service_pb2.GetUserRequest(tenant_id=tenant_id, user_id=subject_id)
         with on_behalf_of(tenant_id):
             try:
                 answer = await self._stub.GetUser(request, timeout=ASK_SECONDS)
             except grpc.aio.AioRpcError as error:
                 if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
-                    return ""
+                    return KnownPerson()
                 raise
-        return answer.user.email
+        return KnownPerson(answer.user.email, answer.user.display_name)
 
 
 def to_collection(message: records_model_pb2.RecordCollection) -> RecordCollection:

@@ -10,7 +10,6 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Final
 
-from services.kernel.filter import parse_filter
 from services.reporting.domain.figures import quoted
 
 EVERYTHING: Final = ""  # the filter that every record matches
@@ -152,17 +151,6 @@ class RetentionRun:
     def has_ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in (RunState.SUCCEEDED, RunState.FAILED)
-
-
-def outside(filter_: str) -> list[str]:
-    """Returns the filters of what a policy's filter leaves out: none for an empty one.
-
-    Raises InvalidFilter.
-    """
-    if not filter_.strip():
-        return []
-    parse_filter(filter_)
-    return [f"NOT ({filter_})"]
 
 
 def in_force(holds: Collection[LegalHold], collection: str) -> list[LegalHold]:

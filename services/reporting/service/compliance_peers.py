@@ -47,7 +47,11 @@ class SubjectRecord:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What a retention step asks of a service. held_filters: what matches any of them stays."""
+    """What a retention step asks of a service.
+
+    held_filters: of the legal holds; what matches any of them stays. filter: of the records that
+    may go, empty for all.
+    """
 
     tenant_id: str
     collection: str
@@ -55,6 +59,7 @@ class Removal:
     held_filters: Sequence[str]
     dry_run: bool
     request_id: str
+    filter: str = ""
 
 
 class RecordsPeer(Protocol):
@@ -84,11 +89,24 @@ class RecordsPeer(Protocol):
         ...
 
 
-class PersonReader(Protocol):
-    """Under which other names a person is known."""
+@dataclass(frozen=True, slots=True)
+class KnownPerson:
+    """What the directory says of a person; empty texts where it knows nobody."""
 
-    async def mail(self, tenant_id: str, subject_id: str) -> str:
-        """Returns the person's mail address, empty where none is known."""
+    mail: str = ""
+    display_name: str = ""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What people may call them by, beside the id."""
+        return [name for name in (self.mail, self.display_name) if name]
+
+
+class PersonReader(Protocol):
+    """What is known of a person elsewhere, by which records may name them."""
+
+    async def person(self, tenant_id: str, subject_id: str) -> KnownPerson:
+        """Returns the person's mail address and name."""
         ...
 
 

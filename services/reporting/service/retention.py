@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -24,36 +23,15 @@ from services.reporting.errors import (
     RetentionPolicyChanged,
     RetentionPolicyExists,
     RetentionPolicyNotFound,
-    UnknownCollection,
 )
-from services.reporting.service.compliance_peers import RecordsPeer
+from services.reporting.service.retention_collections import Collections
+from services.reporting.service.retention_holds import HoldSharing, queue_sharing
 from services.reporting.service.subjects import Subjects
 from services.reporting.store import retention as rows
 from services.reporting.store import subjects as subject_rows
 
 ORDER: Final = "collection"
 Change = Callable[[RetentionPolicy], RetentionPolicy]
-
-
-class Collections:
-    """The kinds of records of all services."""
-
-    def __init__(self, peers: Sequence[RecordsPeer]) -> None:
-        """peers: the records of each service, this one's among them."""
-        self._peers = peers
-
-    async def all(self, tenant_id: str) -> dict[str, RecordCollection]:
-        """Returns all of them by name. Raises PeerUnavailable."""
-        found = await asyncio.gather(*(peer.collections(tenant_id) for peer in self._peers))
-        return {each.collection: each for part in found for each in part}
-
-    async def required(self, tenant_id: str, names: Collection[str]) -> list[RecordCollection]:
-        """Returns those named. Raises UnknownCollection."""
-        known = await self.all(tenant_id)
-        for name in names:
-            if name not in known:
-                raise UnknownCollection(collection=name, collections=", ".join(sorted(known)))
-        return [known[name] for name in names]
 
 
 class Retention:
@@ -64,6 +42,7 @@ class Retention:
         database: Database,
         collections: Collections,
         subjects: Subjects,
+        sharing: HoldSharing,
         *,
         tokens: PageTokens,
         clock: Clock,
@@ -72,6 +51,7 @@ class Retention:
         self._database = database
         self._collections = collections
         self._subjects = subjects
+        self._sharing = sharing
         self._tokens = tokens
         self._clock = clock
 
@@ -167,7 +147,9 @@ class Retention:
     async def create_legal_hold(self, given: LegalHold) -> LegalHold:
         """Stores a hold, in force from this transaction on: no removal starts past it.
 
-        Raises UnknownCollection, InvalidFilter, RemovalUnderWay.
+        Every service has it before it exists, so that none is stored that a nightly removal does
+        not know; where one is away there is no hold, and the caller tries again.
+        Raises UnknownCollection, InvalidFilter, RemovalUnderWay, PeerUnavailable.
         """
         tenant_id = given.tenant_id
         parse_filter(given.filter)
@@ -179,10 +161,15 @@ class Retention:
             author=current_caller().subject,
             created_at=self._clock.now(),
         )
+        async with self._database.read(tenant_id) as tx:
+            if await rows.removing(tx, tenant_id, hold.collections):
+                raise RemovalUnderWay
+        await self._sharing.share(tenant_id, [hold])
         async with self._database.transaction(tenant_id) as tx:
             await subject_rows.lock_holds(tx, tenant_id)
             await self._require_quiet(tx, hold)
             await rows.add_hold(tx, hold)
+            await queue_sharing(tx, tenant_id)
             await audit.append(
                 tx,
                 action="legal_holds.create",
@@ -214,11 +201,13 @@ class Retention:
                 raise LegalHoldReleased(legal_hold_id=legal_hold_id)
             ended = replace(hold, released_at=self._clock.now(), release_reason=reason)
             await rows.release_hold(tx, ended)
+            await queue_sharing(tx, tenant_id)
             await audit.append(
                 tx,
                 action="legal_holds.release",
                 resource=hold.resource,
-                after={"reason": reason},
+                # Of what people write only that it is the same: entries stay when persons go.
+                after={"reason_hash": hashlib.sha256(reason.encode()).hexdigest()},
             )
         return ended
 
@@ -287,5 +276,6 @@ def _state(policy: RetentionPolicy | None) -> dict[str, object] | None:
     return {
         "collection": policy.collection,
         "retention_days": policy.retention_days,
-        "filter": policy.filter,
+        # A filter may name a person, and entries stay when persons go.
+        "filter_hash": hashlib.sha256(policy.filter.encode()).hexdigest(),
     }

@@ -29,11 +29,10 @@ from services.reporting.domain.retention import (
     RunState,
     evidence_hash,
     in_force,
-    outside,
 )
 from services.reporting.errors import RetentionRunNotFound, ServiceNotConnected
 from services.reporting.service.compliance_peers import RecordsPeer, Removal
-from services.reporting.service.retention import Collections
+from services.reporting.service.retention_collections import Collections
 from services.reporting.store import retention as rows
 from services.reporting.store import subjects as subject_rows
 
@@ -218,28 +217,23 @@ class RetentionRuns:
             names = tuple(hold.legal_hold_id for hold in holds)
             step = replace(step, is_removing=not run.dry_run, legal_hold_ids=names)
             await rows.save_step(tx, run, step)
-        others = outside(step.filter)
         removal = Removal(
             tenant_id=run.tenant_id,
             collection=step.collection,
             before_at=step.before_at,
-            held_filters=[*others, *(hold.held_filter() for hold in holds)],
+            held_filters=[hold.held_filter() for hold in holds],
+            filter=step.filter,
             dry_run=run.dry_run,
             # A repetition after a crash has the holds of its own moment, and so another id.
             request_id="",
         )
-        beyond = 0
-        if others:
-            only_filter = replace(removal, held_filters=others, dry_run=True)
-            beyond = (await peer.remove(only_filter)).held
         count = await peer.remove(removal)
         done = replace(
             step,
             is_removing=False,
             is_done=True,
             record_count=count.records,
-            # What the policy is not about is not kept by a hold.
-            held_count=max(count.held - beyond, 0),
+            held_count=count.held,
         )
         async with self._database.transaction(run.tenant_id) as tx:
             await rows.save_step(tx, run, done)

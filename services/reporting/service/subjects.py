@@ -137,8 +137,10 @@ class Subjects:
         if subject_id.casefold() in reason.casefold():
             raise SubjectNamedInReason
         now = self._clock.now()
-        mail = await self._persons.mail(tenant_id, subject_id)
-        names = list(dict.fromkeys((subject_id, mail))) if mail else [subject_id]
+        person = await self._persons.person(tenant_id, subject_id)
+        if any(name.casefold() in reason.casefold() for name in person.names):
+            raise SubjectNamedInReason
+        names = list(dict.fromkeys(filter(None, (subject_id, person.mail))))
         async with self._database.transaction(tenant_id) as tx:
             waiting = await rows.count_unfinished(tx, tenant_id)
             if waiting >= UNFINISHED_MAX:

@@ -43,7 +43,9 @@ from services.reporting.store.files import CHUNK_BYTES
 
 ATTEMPTS: Final = 8  # over a minute; then the sweep queues it again, for as long as it takes
 PASSES_MAX: Final = 20
-CALM_SECONDS: Final = 2.0  # within which what is under way between services has arrived
+# Within it what is under way between services has arrived: usage tells its changes by attributes
+# that each replica remembers for up to five seconds.
+CALM_SECONDS: Final = 6.0
 STALLED: Final = timedelta(minutes=1)
 STALLED_AT_ONCE: Final = 100
 ACTOR: Final = "service:reporting"

@@ -160,6 +160,11 @@ async def release_hold(tx: Transaction, hold: LegalHold) -> None:
     await tx.execute(update(legal_hold).where(*where).values(**values))
 
 
+async def tenants_with_holds(tx: Transaction) -> Sequence[str]:
+    """Returns the tenants that have a hold, in force or not."""
+    return list(await tx.scalars(select(h.tenant_id).distinct().order_by(h.tenant_id)))
+
+
 async def holds(tx: Transaction, tenant_id: str) -> Sequence[LegalHold]:
     """Returns the holds in force."""
     statement = (

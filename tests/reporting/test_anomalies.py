@@ -187,10 +187,18 @@ async def test_feedback_is_kept_and_a_false_alarm_makes_less_sensitive(
         )
     request.feedback = model.ANOMALY_FEEDBACK_REAL
     changed = await stub.GiveFeedback(request)
+    async with reporting_database.read(tenant) as tx:
+        entries = await tx.driver.fetch(
+            "SELECT before::text || after::text FROM reporting.audit_entry WHERE tenant_id = $1",
+            tenant,
+        )
 
     assert (answer.anomaly.feedback_actor, answer.anomaly.feedback_note) == ("ada", "load test")
     assert alarms == 1
     assert changed.anomaly.feedback == model.ANOMALY_FEEDBACK_REAL
+    # The log stays for ever, and a note may name persons.
+    assert len(entries) == 2
+    assert not any("load test" in row[0] for row in entries)
 
 
 @pytest.mark.usefixtures("spiked")

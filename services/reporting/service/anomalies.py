@@ -97,8 +97,9 @@ class Anomalies:
                 tx,
                 action="anomaly.give_feedback",
                 resource=f"anomalies/{anomaly_id}",
-                before={"feedback": found.feedback.name, "note": found.feedback_note},
-                after={"feedback": feedback.name, "note": note},
+                # The note may name persons, and entries stay when persons go.
+                before={"feedback": found.feedback.name},
+                after={"feedback": feedback.name, "has_note": bool(note)},
             )
         return changed
 

@@ -118,11 +118,11 @@ async def _ask(stack: BenchStack, end: datetime) -> tuple[list[float], list[floa
             await stub.QueryCosts(request, metadata=metadata, timeout=60)
             return time.perf_counter() - started
 
+        await settle(stack)
         answer = await stub.QueryCosts(_question(end, 0, []), metadata=metadata, timeout=60)
         stored = sum(total.events for total in answer.totals)
         if stored < EVENTS * 0.99:
             raise RuntimeError(f"only {stored} events are in the period")
-        await settle(stack)
         asked = [
             _question(end, number, GROUPS[number % len(GROUPS)]) for number in range(QUESTIONS)
         ]

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.stack.process import free_port
 from cli.stack.state import read_state
 from tests.support.readme import Command, commands_of
 from tests.support.source_tree import ROOT
@@ -76,7 +77,8 @@ def terminal() -> Iterator[Terminal]:
         }
         finops = str(scripts / "finops")
         subprocess.run(
-            [finops, "up", "--demo", "--detach"],
+            # Other stacks of the tests may hold the default port meanwhile.
+            [finops, "up", "--demo", "--detach", "--port", str(free_port())],
             env=environment,
             timeout=START_SECONDS,
             check=True,

@@ -23,7 +23,7 @@ from tests.support.server import LocalServer
 
 
 @pytest.fixture
-def stub(server: LocalServer, caller: Caller) -> Any:
+async def stub(server: LocalServer, caller: Caller) -> Any:
     """ExportService as the tenant's administrator sees it."""
     return stub_of(server, caller)
 

@@ -16,6 +16,8 @@ from services.kernel.records import PERSON_FIELDS, Form
 
 _BEFORE: Final = r"(?<![[:alnum:]_.@-])"
 _AFTER: Final = r"(?![[:alnum:]_@-]|\.[[:alnum:]])"
+# Followed by the end of a JSON text that is a value: one that is a name ends before a colon.
+_WITHIN_VALUE: Final = r'(?=(?:[^"\\]|\\.)*"\s*[,}\]])'
 _NAMES: Final = "|".join(sorted(PERSON_FIELDS))
 
 
@@ -72,7 +74,7 @@ class Person:
             case Form.LIST:
                 return f"{question.bind(self.subject_id)} = ANY({column})"
             case _:
-                looks = [f"{text} ~ {question.bind(each)}" for each in self._patterns(form)]
+                looks = [f"{text} ~ {question.bind(each)}" for each in self._patterns(form, kind)]
                 return f"({' OR '.join(looks)})"
 
     def replaced(self, question: Question, column: str, form: Form, kind: str) -> str:
@@ -87,21 +89,23 @@ class Person:
                 return f"array_replace({column}, {one}, {other})"
             case Form.WORDS:
                 other = question.bind(self.pseudonym)
-                pattern = question.bind(self._patterns(form)[0])
+                pattern = question.bind(self._patterns(form, kind)[0])
                 text = _as_text(column, form, kind)
                 return f"regexp_replace({text}, {pattern}, {other}, 'g')::{kind}"
             case _:
                 text = _as_text(column, form, kind)
                 put = question.bind(rf"\1{self.pseudonym}")
-                for pattern in self._patterns(form):
+                for pattern in self._patterns(form, kind):
                     text = f"regexp_replace({text}, {question.bind(pattern)}, {put}, 'g')"
                 if form is Form.PAYLOAD:
                     return f"convert_to({text}, 'UTF8')"
                 return f"({text})::{kind}"
 
-    def _patterns(self, form: Form) -> tuple[str, ...]:
+    def _patterns(self, form: Form, kind: str) -> tuple[str, ...]:
         if form is Form.WORDS:
-            return (f"{_BEFORE}{self.pattern}{_AFTER}",)
+            # An id may look like a number or a name of JSON, which are nobody's.
+            within = _WITHIN_VALUE if kind == "jsonb" else ""
+            return (f"{_BEFORE}{self.pattern}{_AFTER}{within}",)
         value = self._json_pattern()
         if form is Form.LABELS:
             inner = self._json_pattern(is_within_text=True)

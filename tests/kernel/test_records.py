@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -96,6 +97,22 @@ async def test_a_person_is_replaced_where_the_form_says_and_nowhere_else(
     expected = replaced if row["found"] else row["stored"]
     assert row["text"] == expected
     assert row["found"] is (row["text"] != row["stored"])
+
+
+@pytest.mark.parametrize("subject_id", ["0", "true", "null", "said", "1.5"])
+async def test_an_id_that_looks_like_json_leaves_the_document_whole(
+    database: Database, subject_id: str
+) -> None:
+    words = f"to {subject_id}, who left"
+    document = {"said": words, "share": 1.5, "is_ours": True, "none": None, "zeros": [0, 0]}
+    person, question = Person(subject_id, "P"), Question()
+    value = question.bind(json.dumps(document))
+    expression = person.replaced(question, f"({value}::jsonb)", Form.WORDS, "jsonb")
+
+    async with database.system_transaction() as tx:
+        text = await tx.driver.fetchval(f"SELECT ({expression})::text", *question.values)
+
+    assert json.loads(text) == document | {"said": "to P, who left"}
 
 
 @pytest.mark.parametrize("subject_id", ["a.b+c", "x|y(z)*", "Jörg ß", 'quo"te\\', "*", "$1"])

@@ -116,16 +116,9 @@ def list_reports(
 ) -> None:
     """Lists reports, newest first."""
     with open_connection(data_dir, url, tenant) as connection:
-        request = messages.ListReportsRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, PAGE_SIZE)
-        )
-        found: list[Report] = []
+        request = messages.ListReportsRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.reporting.ListReports
-        for page in connection.client.iterate(pages(call, request)):
-            found += page.reports
-            if len(found) >= limit:
-                break
-    found = found[:limit]
+        found = connection.collect(call, request, lambda page: page.reports, limit=limit)
     Output(form).rows(COLUMNS, [_row(each) for each in found], content=found)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from cli.errors import UsageError
 from cli.options import DEFAULT_DATA_DIR, DataDir
-from cli.stack import process
+from cli.stack import ports
 from cli.stack.keys import load_or_make_keys
 from cli.stack.processes import module_command
 from cli.stack.services import gateway_environment, service_environment, service_names
@@ -36,7 +36,7 @@ def serve(
     if service not in names:
         raise UsageError(f"There is no service {service!r}; there are {', '.join(names)}")
     state = running_state(data_dir)
-    chosen = port or process.free_port()
+    chosen = port or ports.free_port()
     if service == "gateway":
         environment = gateway_environment(
             redis_url=state.redis_url, port=chosen, peers=state.targets
@@ -50,7 +50,7 @@ def serve(
             redis_url=state.redis_url,
             keys=load_or_make_keys(data_dir),
             port=chosen,
-            metrics_port=process.kept_port(None, {chosen}),
+            metrics_port=ports.kept_port(None, {chosen}),
             peers=state.targets,
         )
         module = f"services.{service}"

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack.process import free_port
+from cli.stack.ports import free_port
 from cli.stack.state import read_state
 from tests.support.readme import Command, commands_of
 from tests.support.source_tree import ROOT

@@ -19,7 +19,7 @@ from alembic.util import CommandError as RevisionError
 
 from cli.errors import CommandError
 from cli.stack import keys as stack_keys
-from cli.stack import process, state
+from cli.stack import ports, state
 from cli.stack.account import is_reachable, public_folder, server_account
 from cli.stack.binaries import postgres_programs, postgres_version, redis_program
 from cli.stack.health import processes_of
@@ -117,7 +117,7 @@ async def check_ports(subject: Subject) -> Finding:
     """Checks that the gateway's port is free, or ours."""
     if subject.stack.is_running:
         return Finding("ports", "ok", f"the gateway has {subject.stack.rest_url}")
-    if process.is_free(DEFAULT_PORT):
+    if ports.is_free(DEFAULT_PORT):
         return Finding("ports", "ok", f"{DEFAULT_PORT} is free")
     return Finding(
         "ports",

@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from cli.errors import StackError
-from cli.stack import private, process
+from cli.stack import ports, private, process
 from cli.stack.account import Account, is_reachable, make_folder, public_folder, server_account
 from cli.stack.binaries import postgres_programs, postgres_version
 from cli.stack.logs import open_log, tail
@@ -182,14 +182,14 @@ class EmbeddedPostgres:
             )
         password = secrets.token_urlsafe(24)
         # Noted first: a crash before the cluster is in place makes a new one, after it keeps this.
-        state = {"folder": str(folder), "password": password, "port": process.free_port()}
+        state = {"folder": str(folder), "password": password, "port": ports.free_port()}
         private.write(self._state_path, state)
         _initialise_cluster(folder, account, password)
         return folder
 
     def _launch(self, folder: Path, account: Account | None) -> None:
         state = private.read(self._state_path)
-        port = process.kept_port(state["port"])
+        port = ports.kept_port(state["port"])
         if port != state["port"]:
             private.write(self._state_path, state | {"port": port})
         if self._child is not None:

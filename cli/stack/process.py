@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
-from collections.abc import Collection
 from pathlib import Path
 
 _POLL_SECONDS = 0.02
@@ -79,29 +77,3 @@ async def end(pid: int, *steps: tuple[signal.Signals, float]) -> bool:
                 return True
             await asyncio.sleep(_POLL_SECONDS)
     return not is_alive(pid)
-
-
-def is_free(port: int) -> bool:
-    """Tells whether a server could listen on the port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    """Returns a port of 127.0.0.1 that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def kept_port(port: int | None, taken: Collection[int] = ()) -> int:
-    """Returns the port used before if it is free, else another free one; none of those taken."""
-    while not port or port in taken or not is_free(port):
-        port = free_port()
-    return port

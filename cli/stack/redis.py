@@ -12,7 +12,7 @@ import redis.asyncio
 from redis.exceptions import AuthenticationError, RedisError
 
 from cli.errors import StackError
-from cli.stack import private, process
+from cli.stack import ports, private, process
 from cli.stack.account import make_folder
 from cli.stack.binaries import redis_program
 from cli.stack.logs import open_log, tail
@@ -106,7 +106,7 @@ class EmbeddedRedis:
             self._child.poll()  # it has ended; this takes note of how
         state = private.read(self._state_path)
         password = state.get("password") or secrets.token_urlsafe(24)
-        port = process.kept_port(state.get("port"))
+        port = ports.kept_port(state.get("port"))
         private.write(self._state_path, {"password": password, "port": port})
         settings = server_settings(self._data_dir, port, password)
         with open_log(self._log_path) as log:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from cli.errors import StackError
-from cli.stack import process
+from cli.stack import ports, process
 from cli.stack.account import make_folder
 from cli.stack.keys import StackKeys, load_or_make_keys
 from cli.stack.postgres import EmbeddedPostgres
@@ -169,9 +169,9 @@ class Stack:
         last = self.state.processes.pop(name, ProcessState())
         others = self.state.processes.values()
         taken = {number for other in others for number in (other.port, other.metrics_port)}
-        state = ProcessState(port=process.kept_port(last.port or port, taken))
+        state = ProcessState(port=ports.kept_port(last.port or port, taken))
         if has_metrics:
-            state.metrics_port = process.kept_port(last.metrics_port, {*taken, state.port})
+            state.metrics_port = ports.kept_port(last.metrics_port, {*taken, state.port})
         self.state.processes[name] = state
         return state
 
@@ -203,7 +203,7 @@ class Stack:
 
     def _place_gateway(self) -> None:
         """Gives the gateway its port before others start, whose links for people name it."""
-        if self.port is not None and not process.is_free(self.port):
+        if self.port is not None and not ports.claim(self.port):
             raise StackError(
                 f"Port {self.port} is taken; end what listens there or choose another --port"
             )

@@ -21,7 +21,7 @@ from finops.reporting.v1 import reporting_service_pb2_grpc
 from finops.usage.v1 import cost_model_pb2, usage_service_pb2_grpc
 
 from cli.stack.keys import load_or_make_keys
-from cli.stack.process import free_port
+from cli.stack.ports import free_port
 from cli.stack.processes import module_command
 from cli.stack.services import service_environment
 from services.kernel.database import Database

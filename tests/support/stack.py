@@ -18,7 +18,7 @@ import httpx
 from finops_sdk import AsyncClient
 
 from cli.connection import local_targets, local_token
-from cli.stack.process import free_port
+from cli.stack.ports import free_port
 from cli.stack.services import service_names
 from cli.stack.state import ProcessState, StackState, read_state
 

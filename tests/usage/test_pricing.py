@@ -18,7 +18,7 @@ from google.api.httpbody_pb2 import HttpBody
 from sqlalchemy import delete, func, select
 from structlog.testing import capture_logs
 
-from cli.stack.process import free_port
+from cli.stack.ports import free_port
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.pagination import PageTokens

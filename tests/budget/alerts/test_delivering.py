@@ -17,6 +17,7 @@ from finops.budget.v1 import (
 )
 from finops.budget.v1 import notification_model_pb2 as model
 
+from cli.stack.ports import free_port
 from services.budget.service.delivering import LEASE
 from tests.budget.alerts.alerting import Alerting
 from tests.budget.alerts.receiving import OK, Mailbox, http_receiver
@@ -346,13 +347,6 @@ async def test_a_disabled_channel_keeps_what_is_due_and_a_deleted_one_ends_it(
     dead = await alerting.delivery(ended)
     assert dead.state == model.DELIVERY_STATE_DEAD
     assert dead.attempts[0].error == "the channel was deleted"
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
 
 
 def webhooks(alerting: Alerting) -> Any:

@@ -20,11 +20,10 @@ from finops.budget.v1.notification_model_pb2 import (
     EventSubscription,
     NotificationChannel,
 )
-from finops_sdk import pages
 
 from cli.connection import open_connection
 from cli.errors import CommandError
-from cli.options import DEFAULT_DATA_DIR, DataDir, Filter, OutputFormat, Tenant, Url
+from cli.options import DEFAULT_DATA_DIR, DataDir, Filter, Limit, OutputFormat, Tenant, Url
 from cli.output import Format, Output
 from cli.times import utc_text
 
@@ -94,18 +93,17 @@ def create_channel(
 def list_channels(
     *,
     filter_text: Filter = "",
+    limit: Limit = 200,
     tenant: Tenant = "",
     data_dir: DataDir = DEFAULT_DATA_DIR,
     url: Url = "",
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Lists channels and how they do."""
-    found: list[NotificationChannel] = []
     with open_connection(data_dir, url, tenant) as connection:
         request = ListNotificationChannelsRequest(tenant_id=connection.tenant, filter=filter_text)
         call = connection.client.asynchronous.channels.ListNotificationChannels
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.channels)
+        found = connection.collect(call, request, lambda page: page.channels, limit=limit)
     columns = ("channel_id", "name", "kind", "receiver", "queued", "dead", "last_error")
     rows = [
         (

@@ -45,18 +45,18 @@ class Connection:
         request: Any,
         items: Callable[[Any], Iterable[_Item]],
         *,
-        limit: int,
+        limit: int | None,
     ) -> list[_Item]:
         """Returns the first items of a list, however many pages they fill.
 
         call: of the asynchronous client. request: the list's, whose page size is set here.
-        items: those of a page.
+        items: those of a page. limit: None for all.
         """
-        request.page_size = min(limit, PAGE_SIZE)
+        request.page_size = PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
         found: list[_Item] = []
         for page in self.client.iterate(pages(call, request)):
             found.extend(items(page))
-            if len(found) >= limit:
+            if limit is not None and len(found) >= limit:
                 break
         return found[:limit]
 
@@ -87,12 +87,18 @@ def open_connection(data_dir: Path, url: str, tenant: str, *, address: str = "")
         except ValueError as error:
             raise UsageError(str(error)) from None
     state = running_state(data_dir)
-    chosen = tenant or state.demo_tenant
-    if not chosen:
-        raise UsageError("Say which tenant: --tenant NAME, or FINOPS_TENANT")
+    chosen = chosen_tenant(state, tenant)
     return Connection(
         Client(address or local_targets(state), local_token(data_dir, chosen)), chosen
     )
+
+
+def chosen_tenant(state: StackState, tenant: str) -> str:
+    """Returns the tenant that was named, else the demo's. Raises UsageError without either."""
+    chosen = tenant or state.demo_tenant
+    if not chosen:
+        raise UsageError("Say which tenant: --tenant NAME, or FINOPS_TENANT")
+    return chosen
 
 
 def local_targets(state: StackState) -> dict[str, str]:

@@ -17,7 +17,7 @@ from finops.billing.v1.invoice_messages_pb2 import (
 from finops.billing.v1.invoice_model_pb2 import Invoice, InvoiceKind, InvoiceState
 from finops.billing.v1.invoice_service_pb2 import GetInvoiceCsvRequest, ListInvoiceLinesRequest
 
-from cli.connection import ALL_TENANTS, PAGE_SIZE, Connection, open_connection
+from cli.connection import ALL_TENANTS, Connection, open_connection
 from cli.options import (
     DEFAULT_DATA_DIR,
     DataDir,
@@ -77,10 +77,9 @@ def show(
     """Shows an invoice with its lines."""
     with open_connection(data_dir, url, tenant) as connection:
         invoice = _find(connection, invoice_id)
-        request = ListInvoiceLinesRequest(
-            tenant_id=connection.tenant, invoice_id=invoice_id, page_size=PAGE_SIZE
-        )
-        answer = connection.client.invoices.ListInvoiceLines(request)
+        request = ListInvoiceLinesRequest(tenant_id=connection.tenant, invoice_id=invoice_id)
+        call = connection.client.asynchronous.invoices.ListInvoiceLines
+        lines = connection.collect(call, request, lambda page: page.lines, limit=None)
     output = Output(form)
     _show(invoice, output)
     if form is Format.TABLE:
@@ -91,7 +90,7 @@ def show(
                     *(line.position, line.description, line.quantity, line.unit),
                     *(line.unit_price.amount, line.amount.amount),
                 )
-                for line in answer.lines
+                for line in lines
             ],
         )
 

@@ -22,7 +22,7 @@ from finops.billing.v1.pricing_plan_service_pb2 import (
 )
 from google.protobuf import json_format
 
-from cli.connection import ALL_TENANTS, PAGE_SIZE, open_connection
+from cli.connection import ALL_TENANTS, open_connection
 from cli.errors import UsageError
 from cli.options import DEFAULT_DATA_DIR, DataDir, Filter, Limit, OutputFormat, Tenant, Url
 from cli.output import Format, Output
@@ -79,10 +79,10 @@ def show(
     """Shows one plan with its charges."""
     with open_connection(data_dir, url, tenant) as connection:
         if versions:
-            request = ListPricingPlanVersionsRequest(
-                tenant_id=connection.tenant, plan_id=plan_id, page_size=PAGE_SIZE
-            )
-            _show(list(connection.client.plans.ListPricingPlanVersions(request).plans), form)
+            request = ListPricingPlanVersionsRequest(tenant_id=connection.tenant, plan_id=plan_id)
+            call = connection.client.asynchronous.plans.ListPricingPlanVersions
+            found = connection.collect(call, request, lambda page: page.plans, limit=None)
+            _show(found, form)
             return
         plan = connection.client.plans.GetPricingPlan(
             GetPricingPlanRequest(tenant_id=connection.tenant, plan_id=plan_id)

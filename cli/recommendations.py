@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,10 +23,9 @@ from finops.optimizer.v1.resource_service_pb2 import (
 )
 from finops.optimizer.v1.run_model_pb2 import RunState
 from finops.optimizer.v1.saving_model_pb2 import SavingVerdict
-from finops_sdk import pages
 from google.api.httpbody_pb2 import HttpBody
 
-from cli.connection import PAGE_SIZE, Connection, open_connection
+from cli.connection import Connection, open_connection
 from cli.errors import CommandError, UsageError
 from cli.options import (
     DEFAULT_DATA_DIR,
@@ -115,20 +115,20 @@ def list_recommendations(
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Lists recommendations, those of the highest value under effort and risk first."""
-    found: list[Recommendation] = []
     joint = MoneyInterval()
+
+    def items(page: messages.ListRecommendationsResponse) -> Iterable[Recommendation]:
+        joint.CopyFrom(page.joint_monthly_saving)
+        return page.recommendations
+
     with open_connection(data_dir, url, tenant) as connection:
         request = messages.ListRecommendationsRequest(
-            tenant_id=connection.tenant, filter=filter_text, page_size=min(limit, PAGE_SIZE)
+            tenant_id=connection.tenant, filter=filter_text
         )
         call = connection.client.asynchronous.optimizer.ListRecommendations
-        for page in connection.client.iterate(pages(call, request)):
-            found.extend(page.recommendations)
-            joint = page.joint_monthly_saving
-            if len(found) >= limit:
-                break
+        found = connection.collect(call, request, items, limit=limit)
     output = Output(form)
-    show_list(found[:limit], output)
+    show_list(found, output)
     output.note(f"Together the open ones save {interval_text(joint)} a month.")
 
 

@@ -19,9 +19,8 @@ from finops.reporting.v1.report_model_pb2 import (
     ReportSchedule,
 )
 from finops.reporting.v1.schedule_service_pb2 import ListReportSchedulesRequest
-from finops_sdk import pages
 
-from cli.connection import PAGE_SIZE, Connection, open_connection
+from cli.connection import Connection, open_connection
 from cli.errors import CommandError
 from cli.options import (
     DEFAULT_DATA_DIR,
@@ -177,6 +176,7 @@ def download(
 @app.command()
 def schedules(
     *,
+    limit: Limit = 200,
     tenant: Tenant = "",
     data_dir: DataDir = DEFAULT_DATA_DIR,
     url: Url = "",
@@ -184,13 +184,9 @@ def schedules(
 ) -> None:
     """Lists what is made by the calendar, the next one first."""
     with open_connection(data_dir, url, tenant) as connection:
-        request = ListReportSchedulesRequest(
-            tenant_id=connection.tenant, order_by="next_run_time", page_size=PAGE_SIZE
-        )
-        found: list[ReportSchedule] = []
+        request = ListReportSchedulesRequest(tenant_id=connection.tenant, order_by="next_run_time")
         call = connection.client.asynchronous.report_schedules.ListReportSchedules
-        for page in connection.client.iterate(pages(call, request)):
-            found += page.schedules
+        found = connection.collect(call, request, lambda page: page.schedules, limit=limit)
     Output(form).rows(SCHEDULES, [_schedule_row(each) for each in found], content=found)
 
 

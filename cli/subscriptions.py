@@ -22,7 +22,7 @@ from finops.billing.v1.subscription_service_pb2 import (
     ResumeSubscriptionRequest,
 )
 
-from cli.connection import PAGE_SIZE, open_connection
+from cli.connection import open_connection
 from cli.options import DEFAULT_DATA_DIR, DataDir, Filter, Limit, OutputFormat, Tenant, Url
 from cli.output import Format, Output
 from cli.times import parse_instant, utc_text
@@ -259,11 +259,10 @@ def events(
     """Lists the states a subscription went through, newest first."""
     with open_connection(data_dir, url, tenant) as connection:
         request = ListSubscriptionEventsRequest(
-            tenant_id=connection.tenant,
-            subscription_id=subscription_id,
-            page_size=min(limit, PAGE_SIZE),
+            tenant_id=connection.tenant, subscription_id=subscription_id
         )
-        found = connection.client.subscriptions.ListSubscriptionEvents(request).events
+        call = connection.client.asynchronous.subscriptions.ListSubscriptionEvents
+        found = connection.collect(call, request, lambda page: page.events, limit=limit)
     rows = [
         (
             utc_text(event.event_time),
@@ -276,7 +275,7 @@ def events(
         for event in found
     ]
     columns = ("time", "from", "to", "plan", "actor", "reason")
-    Output(form).rows(columns, rows, content=list(found))
+    Output(form).rows(columns, rows, content=found)
 
 
 def _show(found: list[Subscription], form: Format) -> None:

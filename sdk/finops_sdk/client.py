@@ -42,6 +42,7 @@ from finops.optimizer.v1 import optimizer_service_pb2  # noqa: F401 - loads what
 from finops.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from finops.optimizer.v1.resource_service_pb2_grpc import ResourceServiceStub
 from finops.optimizer.v1.run_service_pb2_grpc import OptimizationRunServiceStub
+from finops.records.v1.records_service_pb2_grpc import RecordsServiceStub
 from finops.reporting.v1 import (  # noqa: F401 - loads what the stubs name
     anomaly_service_pb2,
     compliance_service_pb2,
@@ -157,6 +158,7 @@ class AsyncClient:
         self.exports = ExportServiceStub(opened)
         self.compliance = ComplianceServiceStub(opened)
         self.retention = RetentionServiceStub(opened)
+        self.records = RecordsServiceStub(opened)
 
     def spend(
         self,
@@ -257,6 +259,7 @@ class Client:
         self.exports = ExportServiceStub(opened)
         self.compliance = ComplianceServiceStub(opened)
         self.retention = RetentionServiceStub(opened)
+        self.records = RecordsServiceStub(opened)
 
     def spend(
         self,

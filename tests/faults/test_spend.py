@@ -24,8 +24,8 @@ from finops_sdk.channel import Retry
 
 from cli.connection import local_targets, local_token
 from cli.stack.keys import load_keys
-from cli.stack.postgres import EmbeddedPostgres
 from cli.stack.ports import free_port
+from cli.stack.postgres import EmbeddedPostgres
 from cli.stack.processes import serves_grpc
 from cli.stack.redis import EmbeddedRedis
 from cli.stack.services import service_environment

@@ -110,13 +110,28 @@ class ExchangeRates:
             from_currency, to_currency, from_per_euro, to_per_euro, min(from_date, to_date)
         )
 
+    def last_known(self, from_currency: str, to_currency: str, day: date) -> ExchangeRate:
+        """Returns the last rate up to a day, however old: for estimates, not to pay by.
+
+        Raises MissingRate for a currency that was never quoted by then. Raises UnreadableRates.
+        """
+        if from_currency == to_currency:
+            return ExchangeRate(from_currency, to_currency, Decimal(1), Decimal(1), day)
+        from_per_euro, from_date = self._per_euro(from_currency, day, is_old_good=True)
+        to_per_euro, to_date = self._per_euro(to_currency, day, is_old_good=True)
+        return ExchangeRate(
+            from_currency, to_currency, from_per_euro, to_per_euro, min(from_date, to_date)
+        )
+
     def load(self) -> None:
         """Reads the file now, so that no request waits for it. Raises UnreadableRates."""
         with self._lock:
             if not self._histories:
                 self._histories = _read(self._path)
 
-    def _per_euro(self, currency: str, day: date) -> tuple[Decimal, date]:
+    def _per_euro(
+        self, currency: str, day: date, *, is_old_good: bool = False
+    ) -> tuple[Decimal, date]:
         self.load()
         histories = self._histories
         # The euro is quoted on the days that the bank quotes anything; the dollar always is.
@@ -124,7 +139,8 @@ class ExchangeRates:
         found = history.on(day) if history is not None else None
         newest_day = histories["USD"].newest_day
         is_dead = history is not None and history.newest_day < min(newest_day, day.toordinal())
-        if found is None or is_dead or (day - found[1]).days > CARRY_DAYS_MAX:
+        is_old = found is not None and (is_dead or (day - found[1]).days > CARRY_DAYS_MAX)
+        if found is None or (is_old and not is_old_good):
             last = f"; the last one is of {found[1]}" if found is not None else ""
             raise MissingRate(
                 f"there is no exchange rate of {currency} for {day}{last}",

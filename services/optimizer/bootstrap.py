@@ -72,7 +72,7 @@ def build(
     feed = EncodedFeed(database, table=FEED_TABLE)
     reader = StubUsageReader(usage)
     profiles = TenantProfiles(database, reader, clock=clock)
-    loader = StatisticsLoader(database, reader, profiles)
+    loader = StatisticsLoader(database, reader, profiles, rates=rates)
     details = Details(database, reader)
     generation = Generation(database, loader, details, feed=feed, clock=clock)
     runs = Runs(database, generation, profiles, tokens=tokens, clock=clock)

@@ -59,6 +59,12 @@ class StaleDetector(Aborted):
     reason = "STALE_DETECTOR"
 
 
+class ForeignLeastSaving(InvalidArgument):
+    """The least saving is of the tenant's currency; give it in that."""
+
+    reason = "DETECTOR_SAVING_CURRENCY"
+
+
 class RunNotFound(NotFound):
     """There is no such run; list the runs to find its id."""
 

@@ -60,6 +60,16 @@ def test_a_day_without_a_rate_has_the_last_one_with_its_date(day: date, publishe
     assert RATES.rate("GBP", "JPY", day).rate_date == published
 
 
+def test_an_estimate_takes_the_last_rate_however_old(small: ExchangeRates) -> None:
+    found = small.last_known("ISK", "USD", date(2026, 3, 1))
+
+    assert (found.rate_date, found.to_per_euro) == (date(2025, 1, 3), Decimal("1.03"))
+    assert small.last_known("XYZ", "XYZ", date(2026, 3, 1)).rate == 1
+    for currency, day in (("XYZ", date(2026, 3, 1)), ("ISK", date(2025, 1, 2))):
+        with pytest.raises(MissingRate):
+            small.last_known(currency, "EUR", day)
+
+
 @pytest.mark.parametrize(
     ("currency", "day"),
     [

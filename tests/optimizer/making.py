@@ -39,6 +39,7 @@ def machine_hours(
     start: datetime = START,
     days: int = DAYS,
     kind: str = "big.2xlarge",
+    currency: str = "USD",
     tags: dict[str, str] | None = None,
 ) -> Iterator[UsageEvent]:
     """Yields an event an hour; a measure beside the CPU costs nothing."""
@@ -46,7 +47,7 @@ def machine_hours(
     for hour in range(days * 24):
         at = start + timedelta(hours=hour)
         yield UsageEvent(
-            event_id=f"{name}-{measure}-{at:%Y%m%d%H}",
+            event_id=f"{name}-{measure}-{currency}-{at:%Y%m%d%H}",
             source="test",
             start_time=instant(at),
             resource_type="vm",
@@ -57,7 +58,7 @@ def machine_hours(
             department="labs",
             quantity="1" if is_main else "0",
             unit="hour" if is_main else "sample",
-            cost=UsageCost(currency_code="USD", billed=price if is_main else "0"),
+            cost=UsageCost(currency_code=currency, billed=price if is_main else "0"),
             tags={"instance_type": kind, "measure": measure, **(tags or {})},
             utilization=min(use(at), 1.0),
             capacity="8" if is_main else "32",

@@ -110,6 +110,30 @@ async def test_a_list_filters_orders_pages_and_counts_overlaps_once(desk: Desk) 
     assert euros.recommendations[0].monthly_saving.expected.currency_code == "EUR"
 
 
+async def test_advice_in_several_currencies_is_compared_in_the_tenants_own(desk: Desk) -> None:
+    await desk.record(
+        [
+            *machine_hours("dollars", lambda _: 0.002, **LATELY),
+            *machine_hours("both", lambda _: 0.002, price="0.2", **LATELY),
+            *machine_hours("both", lambda _: 0.002, price="10", currency="JPY", **LATELY),
+        ]
+    )
+    stub = desk.optimizer()
+    request = messages.GenerateRecommendationsRequest(detector_ids=["idle"])
+    answer = await stub.GenerateRecommendations(request, timeout=60)
+    again = await stub.GenerateRecommendations(request, timeout=60)
+
+    found = [one.monthly_saving.expected.currency_code for one in answer.recommendations]
+    assert found == ["USD", "USD", "JPY"]
+    assert (answer.run.found_count, again.run.refreshed_count) == (3, 3)
+    # 7,305 yen a month are some fifty dollars.
+    large, order = "monthly_saving > 100", "monthly_saving desc"
+    listed = await stub.ListRecommendations(
+        messages.ListRecommendationsRequest(filter=large, order_by=order)
+    )
+    assert [one.rank for one in listed.recommendations] == [1, 2]
+
+
 async def test_dismissed_advice_stays_dismissed_and_snoozed_advice_is_hidden(desk: Desk) -> None:
     found = await with_waste(desk)
     idle = next(one for one in found if one.scope.resource_ids[0] == "idle")

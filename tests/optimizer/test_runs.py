@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from finops.common.v1.money_pb2 import Money
 from finops.optimizer.v1 import optimizer_messages_pb2, run_model_pb2
@@ -147,8 +148,8 @@ async def test_detectors_are_listed_and_their_settings_kept(desk: Desk) -> None:
 async def test_settings_that_make_no_sense_are_refused(desk: Desk) -> None:
     stub = desk.runs()
 
-    async def update(**fields: str) -> str:
-        detector = run_model_pb2.Detector(**fields)  # type: ignore[arg-type]
+    async def update(**fields: Any) -> str:
+        detector = run_model_pb2.Detector(**fields)
         request = messages.UpdateDetectorRequest(detector=detector)
         return (await refused(stub.UpdateDetector(request))).reason
 
@@ -156,6 +157,8 @@ async def test_settings_that_make_no_sense_are_refused(desk: Desk) -> None:
     assert await update(detector_id="idle", schedule="0 0 30 2 *") == "INVALID_SCHEDULE"
     assert await update(detector_id="none", schedule="off") == "DETECTOR_NOT_FOUND"
     assert await update(detector_id="idle", schedule="off", etag="r7") == "STALE_DETECTOR"
+    least = Money(currency_code="JPY", amount="100")
+    assert await update(detector_id="idle", monthly_saving_min=least) == "DETECTOR_SAVING_CURRENCY"
 
 
 async def test_due_runs_are_queued_by_schedule_and_by_usage_once(desk: Desk) -> None:

@@ -18,35 +18,54 @@ from tests.support.server import refused
 CHANGE = datetime(2026, 2, 20, 12, tzinfo=UTC)
 
 
-async def found_idle(desk: Desk) -> model.Recommendation:
-    """Records a machine that is idle, and found so, until it is stopped, and others that stay."""
+async def found_idle(desk: Desk) -> tuple[model.Recommendation, model.Recommendation]:
+    """Records two machines that are idle, and found so, until they are stopped, beside others."""
     days = (CHANGE - START).days
+    later = START + timedelta(days=days)
     await desk.record(
         [
             *machine_hours("idle", lambda _: 0.002, days=days),
             *machine_hours("stays", lambda at: 0.6 + 0.1 * (at.hour % 3), price="1.1"),
+            # Neither what other advice stopped nor money of another kind tells how the rest grew.
+            *machine_hours("other", lambda _: 0.002, price="0.9", days=days),
+            *machine_hours("abroad", lambda _: 0.6, price="1", currency="JPY", days=days),
+            *machine_hours(
+                *("abroad", lambda _: 0.6),
+                price="90",
+                currency="JPY",
+                start=later,
+                days=DAYS - days,
+            ),
         ]
     )
     request = messages.GenerateRecommendationsRequest(
         detector_ids=["idle"], end=f"{CHANGE:%Y-%m-%d}"
     )
     answer = await desk.optimizer().GenerateRecommendations(request, timeout=60)
-    assert [one.scope.resource_ids[0] for one in answer.recommendations] == ["idle"]
-    one: model.Recommendation = answer.recommendations[0]
-    return one
+    names = {one.scope.resource_ids[0]: one for one in answer.recommendations}
+    assert set(names) == {"idle", "other"}
+    return names["idle"], names["other"]
 
 
-async def test_a_completed_saving_is_measured_against_what_would_have_been(desk: Desk) -> None:
-    one = await found_idle(desk)
-    stub = desk.optimizer()
+async def completed(desk: Desk, one: model.Recommendation) -> None:
+    """Says that it was done at the change."""
     changed = model.Recommendation(
         recommendation_id=one.recommendation_id, state=model.RECOMMENDATION_STATE_COMPLETED
     )
     changed.completion_time.FromDatetime(CHANGE)
-    await stub.UpdateRecommendation(messages.UpdateRecommendationRequest(recommendation=changed))
+    request = messages.UpdateRecommendationRequest(recommendation=changed)
+    await desk.optimizer().UpdateRecommendation(request)
 
-    request = messages.VerifyRecommendationRequest(recommendation_id=one.recommendation_id)
-    measured = (await stub.VerifyRecommendation(request)).measurement
+
+async def test_a_completed_saving_is_measured_against_what_would_have_been(desk: Desk) -> None:
+    one, other = await found_idle(desk)
+    stub = desk.optimizer()
+    for each in (one, other):
+        await completed(desk, each)
+
+    for each in (other, one):
+        request = messages.VerifyRecommendationRequest(recommendation_id=each.recommendation_id)
+        measured = (await stub.VerifyRecommendation(request)).measurement
 
     assert measured.verdict == saving_model_pb2.SAVING_VERDICT_VERIFIED
     # 24 whole days after the change, at 0.4 an hour.
@@ -65,12 +84,13 @@ async def test_a_completed_saving_is_measured_against_what_would_have_been(desk:
     # The schedule measured as well: completed long ago, it was due at once.
     assert shown.measurement.verdict == measured.verdict
     savings = await stub.GetSavings(messages.GetSavingsRequest(group_by="detector"))
-    assert savings.total.verified_count == 1
+    assert savings.total.verified_count == 2
     assert [row.group for row in savings.rows] == ["idle"]
     assert abs(Decimal(savings.total.realized_ratio) - 1) < Decimal("0.05")
-    assert savings.measurements[0].recommendation_id == one.recommendation_id
+    ids = [each.recommendation_id for each in savings.measurements]
+    assert ids == [other.recommendation_id, one.recommendation_id]
     calibration = await stub.GetClaimCalibration(messages.GetClaimCalibrationRequest())
-    assert (calibration.total.measured_count, calibration.total.precision_ratio) == (1, "1")
+    assert (calibration.total.measured_count, calibration.total.precision_ratio) == (2, "1")
     listed = await stub.ListSavingMeasurements(
         messages.ListSavingMeasurementsRequest(
             recommendation_id=one.recommendation_id, filter="verdict = VERIFIED"
@@ -87,11 +107,7 @@ async def test_what_was_not_done_is_refuted(desk: Desk) -> None:
     stub = desk.optimizer()
     request = messages.GenerateRecommendationsRequest(detector_ids=["idle"])
     one = (await stub.GenerateRecommendations(request, timeout=60)).recommendations[0]
-    changed = model.Recommendation(
-        recommendation_id=one.recommendation_id, state=model.RECOMMENDATION_STATE_COMPLETED
-    )
-    changed.completion_time.FromDatetime(CHANGE)
-    await stub.UpdateRecommendation(messages.UpdateRecommendationRequest(recommendation=changed))
+    await completed(desk, one)
 
     verify_request = messages.VerifyRecommendationRequest(recommendation_id=one.recommendation_id)
     measured = (await stub.VerifyRecommendation(verify_request)).measurement

@@ -70,6 +70,10 @@ class OptimizationRunServicer(run_service_pb2_grpc.OptimizationRunServiceService
         tenant_id, change = as_tenant(request.tenant_id), convert.to_change(request)
         detector = request.detector
         found = await self._detectors.update_detector(
-            tenant_id, detector.detector_id, change, etag=detector.etag
+            tenant_id,
+            detector.detector_id,
+            change,
+            currency_code=detector.monthly_saving_min.currency_code,
+            etag=detector.etag,
         )
         return messages.UpdateDetectorResponse(detector=convert.from_detector(found))

@@ -128,7 +128,9 @@ def _thresholds(statistics: Statistics) -> Iterator[Finding]:
         tariff = best_tariff(
             statistics.tariffs, one.subject, one.subject.unit, statistics.period.end
         )
-        if tariff is not None and tariff.model is TariffModel.VOLUME and one.cost > 0:
+        if tariff is None or tariff.currency_code != one.subject.currency_code:
+            continue  # what is billed in another currency is not priced by it
+        if tariff.model is TariffModel.VOLUME and one.cost > 0:
             by_price.setdefault(tariff.price_id, (tariff, []))[1].append(one)
     for tariff, members in by_price.values():
         found = _threshold_finding(statistics, tariff, members)

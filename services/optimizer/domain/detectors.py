@@ -23,7 +23,7 @@ from services.optimizer.domain import (
     scheduling,
     substitution,
 )
-from services.optimizer.domain.finding import Finding, Kind
+from services.optimizer.domain.finding import Finding, Kind, rounded
 from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
 from services.optimizer.domain.statistics import ALL_HOURS, Statistics
 
@@ -74,9 +74,15 @@ def detect(
             continue
         factor = (trust or {}).get(detector_id, Decimal(1))
         for finding in _FINDERS[detector_id](statistics, chosen):
-            judged = replace(finding, confidence=finding.confidence * factor)
+            worth = statistics.worth(finding.saving.expected, finding.currency_code)
+            judged = replace(
+                finding,
+                confidence=finding.confidence * factor,
+                worth=Decimal(0) if worth is None else rounded(worth),
+            )
             has_history = history_days(statistics, judged) >= chosen.history_days_min
-            if has_history and is_worth_telling(judged, chosen):
+            is_known = worth is not None
+            if has_history and is_worth_telling(judged, chosen, has_worth=is_known):
                 found.append(judged)
     return sorted(found, key=lambda one: (-expected_value(one), one.detector_id, one.key))
 
@@ -90,13 +96,19 @@ def history_days(statistics: Statistics, finding: Finding) -> int:
     return -(-(statistics.horizon - first) // ALL_HOURS)
 
 
-def is_worth_telling(finding: Finding, settings: DetectorSettings) -> bool:
-    """Tells whether advice passes what its owner asks for; carbon counts without money."""
+def is_worth_telling(
+    finding: Finding, settings: DetectorSettings, *, has_worth: bool = True
+) -> bool:
+    """Tells whether advice passes what its owner asks for; carbon counts without money.
+
+    has_worth: whether a rate tells what it saves in the tenant's currency; without one, the least
+    saving, which is of that currency, cannot refuse it.
+    """
     if finding.confidence < settings.confidence_min:
         return False
     if finding.kind is Kind.CARBON:
         return (finding.monthly_kg_co2e or Decimal(0)) > 0
-    return finding.saving.expected >= settings.saving_min
+    return not has_worth or finding.worth >= settings.saving_min
 
 
 # Share of the expected saving that is left when the work is done, by effort and by risk.
@@ -105,9 +117,12 @@ _RISK_WEIGHT = MappingProxyType({1: Decimal(1), 2: Decimal("0.85"), 3: Decimal("
 
 
 def expected_value(finding: Finding) -> Decimal:
-    """Returns what advice is worth a month after confidence, effort and risk."""
+    """Returns what advice is worth a month, in the tenant's currency, after confidence and more.
+
+    Effort and risk take their share of it.
+    """
     return (
-        finding.saving.expected
+        finding.worth
         * finding.confidence
         * _EFFORT_WEIGHT[finding.effort]
         * _RISK_WEIGHT[finding.risk]

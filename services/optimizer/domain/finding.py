@@ -107,7 +107,8 @@ class Finding:
     """Advice of one detector. key: the same for the same cause, whenever it is found.
 
     saving: of an average month. parts: what it touches; their cost is never below the saving.
-    confidence: probability, from 0 to 1, that at least the lower bound is saved.
+    confidence: probability, from 0 to 1, that at least the lower bound is saved. worth: what is
+    saved in the tenant's currency, by which advice is compared; 0 where no rate tells.
     """
 
     kind: Kind
@@ -130,6 +131,7 @@ class Finding:
     evidence: Sequence[Evidence] = field(default=())
     one_time_cost: Decimal | None = None
     monthly_kg_co2e: Decimal | None = None
+    worth: Decimal = Decimal(0)
 
     @property
     def monthly_cost(self) -> Decimal:

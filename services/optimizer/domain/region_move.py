@@ -126,7 +126,8 @@ def _region_finding(
         saving=estimate(
             saving, spread=cost_spread(statistics, resource.series), ceiling=monthly_cost
         ),
-        summary=f"The same type costs {amount_text(saving, known.currency_code)} less a month in "
+        summary=f"The same type costs {amount_text(saving, resource.subject.currency_code)} less a "
+        f"month in "
         f"{other.region}.",
         current=known,
         kg=None if here is None or there is None else here.operational - there.operational,

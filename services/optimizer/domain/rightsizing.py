@@ -118,7 +118,13 @@ def _finding(
         risk_note="A restart; work is slower when demand grows beyond what was seen.",
         detail={
             "rightsizing": detail_of(
-                current, best, use, others=fits[1:], settings=settings, monthly_cost=monthly_cost
+                current,
+                best,
+                use,
+                others=fits[1:],
+                settings=settings,
+                monthly_cost=monthly_cost,
+                paid_in=code,
             )
         },
         evidence=[_evidence(one, settings, name) for one in use.values()],
@@ -153,8 +159,9 @@ def detail_of(
     others: Sequence[Fit],
     settings: DetectorSettings,
     monthly_cost: Decimal,
+    paid_in: str,
 ) -> dict[str, object]:
-    """Returns the contract's detail of a change of type."""
+    """Returns the contract's detail of a change of type. paid_in: the currency of monthly_cost."""
     code, proposed = current.currency_code, best.instance
     return {
         "current_type": current.name,
@@ -171,7 +178,7 @@ def detail_of(
                 "instance_type": one.instance.name,
                 "hourly_price": money_of(one.instance.hourly_price, code),
                 "monthly_saving": money_of(
-                    monthly_cost * saving_ratio(current, one.instance), code
+                    monthly_cost * saving_ratio(current, one.instance), paid_in
                 ),
                 "proposed_p95_ratio": text_of(one.highest),
             }

@@ -47,7 +47,9 @@ DEFAULT_DEADLINE_HOURS = 24
 
 def find(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding]:
     """Yields one piece of advice for each schedule and kind of work that pays its peaks."""
-    groups: dict[tuple[str, str, str, int], list[tuple[UsageSeries, Tariff]]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, int, str], list[tuple[UsageSeries, Tariff]]] = defaultdict(
+        list
+    )
     for one in statistics.series:
         deadline = deadline_hours(one)
         if deadline is None or settings.excludes(one.subject.resource_id):
@@ -57,7 +59,8 @@ def find(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding
         )
         if tariff is not None and tariff.peak_schedule_id in statistics.schedules:
             subject = one.subject
-            key = (subject.resource_type, subject.service, tariff.peak_schedule_id, deadline)
+            work = (subject.resource_type, subject.service)
+            key = (*work, tariff.peak_schedule_id, deadline, subject.currency_code)
             groups[key].append((one, tariff))
     for key, members in sorted(groups.items()):
         found = _finding(statistics, key, members)
@@ -115,10 +118,10 @@ def shift(
 
 def _finding(
     statistics: Statistics,
-    key: tuple[str, str, str, int],
+    key: tuple[str, str, str, int, str],
     members: Sequence[tuple[UsageSeries, Tariff]],
 ) -> Finding | None:
-    resource_type, service, schedule_id, deadline = key
+    resource_type, service, schedule_id, deadline, code = key
     schedule = statistics.schedules[schedule_id]
     series = [one for one, _ in members]
     saving, moved_cost, waited = Decimal(0), Decimal(0), 0.0
@@ -132,15 +135,14 @@ def _finding(
     if saving <= 0 or monthly_cost <= 0:
         return None
     moved = EXACT.divide(moved_cost, monthly_cost)
-    subject, tariff = series[0].subject, members[0][1]
-    code = subject.currency_code
+    tariff = members[0][1]
     peaks = [hour for hour in range(HOURS_OF_WEEK) if schedule.multiplier(hour) > 1]
     top = max(schedule.multipliers.values(), default=Decimal(1))
     name = service or resource_type
     return Finding(
         kind=Kind.SCHEDULING,
         detector_id=PROFILE.detector_id,
-        key="/".join(map(str, key)),
+        key="/".join(map(str, key[:-1])),
         title=f"Run the deferrable work of {name} off-peak",
         summary=f"{amount_text(saving, code)} a month is paid for running work at peak prices that "
         f"may wait up to {deadline} hours.",

@@ -127,7 +127,10 @@ class Resource:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Statistics:
-    """A tenant's usage over whole UTC days. tz: in which weeks and nights are told."""
+    """A tenant's usage over whole UTC days. tz: in which weeks and nights are told.
+
+    exchange: by currency how much of the tenant's a unit is worth, those without a rate left out.
+    """
 
     period: Period
     tz: ZoneInfo
@@ -139,6 +142,7 @@ class Statistics:
     schedules: Mapping[str, PeakSchedule] = field(default_factory=dict)
     catalogue: Catalogue = field(default_factory=Catalogue)
     factors: EmissionFactors = field(default_factory=EmissionFactors)
+    exchange: Mapping[str, Decimal] = field(default_factory=dict)
 
     @cached_property
     def hour_count(self) -> int:
@@ -176,6 +180,13 @@ class Statistics:
             for (name, _), members in groups.items()
         ]
         return sorted(resources, key=lambda one: (-one.cost, one.resource_id))
+
+    def worth(self, amount: Decimal, currency_code: str) -> Decimal | None:
+        """Returns an amount in the tenant's currency, None where no rate tells."""
+        if currency_code == self.currency_code:
+            return amount
+        rate = self.exchange.get(currency_code)
+        return None if rate is None else EXACT.multiply(amount, rate)
 
     def monthly(self, members: Sequence[UsageSeries]) -> Decimal:
         """Returns what series cost in an average month, from the days on which each was there."""

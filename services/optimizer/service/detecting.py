@@ -11,7 +11,7 @@ from services.kernel.filter import evaluate, parse_filter, parse_order
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.optimizer.domain.detectors import PROFILES
 from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
-from services.optimizer.errors import DetectorNotFound, StaleDetector
+from services.optimizer.errors import DetectorNotFound, ForeignLeastSaving, StaleDetector
 from services.optimizer.service.due import require_schedule
 from services.optimizer.service.tenants import TenantProfiles
 from services.optimizer.store import detectors as rows
@@ -70,11 +70,18 @@ class Detectors:
         detector_id: str,
         change: Callable[[DetectorSettings], DetectorSettings],
         *,
+        currency_code: str,
         etag: str,
     ) -> ShownDetector:
-        """Changes settings. Raises DetectorNotFound, InvalidSchedule, StaleDetector."""
+        """Changes settings. currency_code: of the least saving, "" where none is given.
+
+        Raises DetectorNotFound, ForeignLeastSaving, InvalidSchedule, StaleDetector.
+        """
         if detector_id not in PROFILES:
             raise DetectorNotFound(detector_id=detector_id)
+        own = (await self._profiles.get(tenant_id)).currency_code
+        if currency_code not in ("", own):
+            raise ForeignLeastSaving(currency_code=own, given=currency_code)
         async with self._database.transaction(tenant_id) as tx:
             stored = (await rows.load(tx, tenant_id)).get(detector_id)
             before = stored or StoredSettings(PROFILES[detector_id].defaults(), 0)

@@ -155,8 +155,8 @@ class Generation:
         await rows.append_event(tx, self._feed, one, change)
 
 
-def _cause(finding: Finding) -> tuple[str, str, int]:
-    return finding.detector_id, finding.key, int(finding.kind)
+def _cause(finding: Finding) -> tuple[str, str, int, str]:
+    return finding.detector_id, finding.key, int(finding.kind), finding.currency_code
 
 
 def _proposed(tenant_id: str, finding: Finding, period: Period, now: datetime) -> Recommendation:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import structlog
@@ -19,6 +19,12 @@ from services.kernel.money import EXACT
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period
 from services.optimizer.domain.caching import CACHED_METER
+from services.optimizer.domain.comparison import (
+    MEASURED_DAYS_MAX,
+    Change,
+    comparison,
+    share_of,
+)
 from services.optimizer.domain.counterfactual import (
     BEFORE_DAYS_MAX,
     DayUse,
@@ -50,7 +56,6 @@ from services.optimizer.store.scopes import DayCost
 
 ACTOR = "system"
 AGAIN = timedelta(days=7)
-MEASURED_DAYS_MAX = 90  # a counterfactual of a quarter ago proves nothing any more
 # The change leaves the quantity alone, so the scope's own quantity tells its volume.
 _OWN_VOLUME = frozenset(
     {
@@ -153,22 +158,34 @@ class Measuring:
                 raise RecommendationNotFound(recommendation_id=recommendation_id)
             if known.state not in DONE or known.completed_at is None:
                 raise NotCompleted(recommendation_id=recommendation_id, state=known.state.name)
-            before, after = _periods(known.completed_at, self._clock.now())
-            whole = Period(before.start, max(after.end, before.end))
+            change = Change(completed_at=known.completed_at, claim=known.finding.saving.expected)
             units = await _scope(tx, known)
+            rivals, touched = await _others(tx, known, units, change, self._clock.now())
+            compared = comparison(change, rivals, now=self._clock.now())
+            whole = Period(compared.before.start, compared.after.end)
             scope = await scopes.daily_costs(tx, tenant_id, whole, list(units))
-            volume = await scopes.daily_costs(tx, tenant_id, whole, _metered(known, units))
-            everything = await scopes.daily_costs(tx, tenant_id, whole, None)
+            if known.finding.kind in _OWN_VOLUME:
+                metered = _metered(known, units)
+                found = await scopes.daily_costs(tx, tenant_id, whole, metered)
+                volumes = {row.day: row.quantity for row in found}
+            else:
+                # Other currencies would not add up, and what others changed tells no growth.
+                beside = await scopes.series_beside(
+                    tx, tenant_id, known.finding.currency_code, [*units, *touched]
+                )
+                found = await scopes.daily_costs(tx, tenant_id, whole, beside)
+                volumes = {row.day: row.cost for row in found}
+            told = await scopes.days_told(tx, tenant_id, whole)
         prices = await self._prices(known, whole)
-        days = _days(known, scope, volume, everything, prices)
+        days = _days(known, scope, volumes, told, prices)
         saving = await asyncio.to_thread(
             measure,
-            [day for at, day in days if at < before.end.date()],
-            [day for at, day in days if after.start.date() <= at < after.end.date()]
-            if after.end > after.start
-            else [],
+            [day for at, day in days if at < compared.before.end.date()],
+            [day for at, day in days if at >= compared.after.start.date()],
         )
-        return self._measurement(known, before, after, saving)
+        if saving is not None:
+            saving = share_of(saving, change, compared.inseparable)
+        return self._measurement(known, compared.before, compared.after, saving)
 
     async def _prices(self, known: Recommendation, whole: Period) -> dict[date, Decimal]:
         """Returns by day how prices of the scope moved, 1 on the first."""
@@ -246,19 +263,6 @@ class Measuring:
         )
 
 
-def _periods(completed_at: datetime, now: datetime) -> tuple[Period, Period]:
-    """Returns the days learnt from and the days measured, without the day of the change."""
-    change = completed_at.astimezone(UTC).date()
-    before = Period(_midnight(change - timedelta(days=BEFORE_DAYS_MAX)), _midnight(change))
-    last = min(now.astimezone(UTC).date(), change + timedelta(days=MEASURED_DAYS_MAX + 1))
-    start = change + timedelta(days=1)
-    return before, Period(_midnight(start), _midnight(max(last, start + timedelta(days=1))))
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, tzinfo=UTC)
-
-
 async def _scope(tx: Transaction, known: Recommendation) -> dict[int, str]:
     """Returns the series whose cost the change moves, with their units."""
     ids = [part.series_id for part in known.finding.parts]
@@ -273,6 +277,32 @@ async def _scope(tx: Transaction, known: Recommendation) -> dict[int, str]:
     )
 
 
+async def _others(
+    tx: Transaction,
+    known: Recommendation,
+    units: Mapping[int, str],
+    change: Change,
+    now: datetime,
+) -> tuple[list[Change], set[int]]:
+    """Returns other changes of the scope's usage, and the series of all other changes.
+
+    Those that were done around this one; what was refuted changed nothing.
+    """
+    far = timedelta(days=BEFORE_DAYS_MAX)
+    around = Period(change.completed_at - far, max(now, change.completed_at) + far)
+    rivals, touched = [], set[int]()
+    done = "state = COMPLETED OR state = VERIFIED"
+    for one in await rows.all_of(tx, known.tenant_id, done, completed_in=around):
+        if one.recommendation_id == known.recommendation_id or one.completed_at is None:
+            continue
+        series = await _scope(tx, one)
+        touched.update(series)
+        if not series.keys().isdisjoint(units):
+            claim = one.finding.saving.expected
+            rivals.append(Change(completed_at=one.completed_at, claim=claim))
+    return rivals, touched
+
+
 def _metered(known: Recommendation, units: Mapping[int, str]) -> list[int]:
     """Returns the series whose quantities add up to one volume: those of the costliest's unit."""
     parts = sorted(known.finding.parts, key=lambda part: -part.monthly_cost)
@@ -284,34 +314,27 @@ def _metered(known: Recommendation, units: Mapping[int, str]) -> list[int]:
 def _days(
     known: Recommendation,
     scope: list[DayCost],
-    metered: list[DayCost],
-    everything: list[DayCost],
-    prices: dict[date, Decimal],
+    volumes: Mapping[date, Decimal],
+    told: Sequence[date],
+    prices: Mapping[date, Decimal],
 ) -> list[tuple[date, DayUse]]:
     """Returns each day's cost with its volume and price.
 
-    The volume is the scope's own quantity, of one unit and none on days without, where the change
-    leaves it alone; else the tenant's other cost, which growth moves and the change does not. At
-    constant prices both are 1 at first.
+    volumes: the scope's own quantity, of one unit and none on days without, where the change leaves
+    that alone; else what else is paid in its currency, which growth moves and the change does not.
+    told: the days with any usage. At constant prices both are 1 at first.
     """
     own = {row.day: row.cost for row in scope}
     has_own_volume = known.finding.kind in _OWN_VOLUME
-    quantities = {row.day: row.quantity for row in metered}
-    volumes = {
-        row.day: quantities.get(row.day, Decimal(0))
-        if has_own_volume
-        else row.cost - own.get(row.day, Decimal(0))
-        for row in everything
-    }
-    positive = [value for value in volumes.values() if value > 0]
+    positive = [volumes[day] for day in told if volumes.get(day, 0) > 0]
+    # Where little is paid beside the scope, nothing tells how the tenant grew.
+    has_volume = bool(positive) and (has_own_volume or len(positive) * 2 >= len(told))
     first = positive[0] if positive else Decimal(1)
     found = []
-    for row in everything:
-        volume = volumes[row.day] / first if positive else Decimal(1)
-        if not has_own_volume and len(positive) < len(everything) / 2:
-            volume = Decimal(1)  # nothing beside the scope tells how the tenant grew
-        price_ratio = prices.get(row.day, Decimal(1))
-        cost = own.get(row.day, Decimal(0))
-        use = DayUse(cost, float(max(volume, Decimal(0))), float(price_ratio), row.day.weekday())
-        found.append((row.day, use))
+    for day in told:
+        volume = max(volumes.get(day, Decimal(0)), Decimal(0)) / first if has_volume else Decimal(1)
+        price_ratio = prices.get(day, Decimal(1))
+        cost = own.get(day, Decimal(0))
+        use = DayUse(cost, float(volume), float(price_ratio), day.weekday())
+        found.append((day, use))
     return found

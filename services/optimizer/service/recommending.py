@@ -212,7 +212,7 @@ class Recommendations:
             if finding.currency_code == code:
                 return one
             day = (one.period.end - timedelta(seconds=1)).date()
-            factor = self._rates.rate(finding.currency_code, code, day).rate
+            factor = self._rates.last_known(finding.currency_code, code, day).rate
             parts = [
                 Part(part.series_id, rounded(EXACT.multiply(part.monthly_cost, factor)))
                 for part in finding.parts

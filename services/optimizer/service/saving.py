@@ -153,7 +153,9 @@ class SavingQueries:
         for one in statistics.series:
             cost = statistics.monthly_of(one)
             if one.subject.currency_code != code and cost:
-                cost = self._rates.rate(one.subject.currency_code, code, day).convert(rounded(cost))
+                cost = self._rates.last_known(one.subject.currency_code, code, day).convert(
+                    rounded(cost)
+                )
             monthly[one.series_id] = rounded(max(cost, Decimal(0)))
         convert = self._recommendations.converter(code)
         chosen = [convert(one) for one in sorted(chosen, key=lambda one: one.rank)]
@@ -186,7 +188,7 @@ class SavingQueries:
         if one.currency_code == code:
             return one
         day = (one.after.end - timedelta(seconds=1)).date()
-        factor = self._rates.rate(one.currency_code, code, day).rate
+        factor = self._rates.last_known(one.currency_code, code, day).rate
         saving = one.saving
         return replace(
             one,

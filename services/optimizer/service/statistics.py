@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
 
 from services.kernel.database import Database
+from services.kernel.exchange import ExchangeRates, MissingRate
 from services.kernel.filter import evaluate, parse_filter
 from services.kernel.period import Period
 from services.optimizer.domain.statistics import Statistics, UsageSeries, whole_days
@@ -17,11 +21,19 @@ from services.optimizer.store import catalogues, statistics
 class StatisticsLoader:
     """Reads one snapshot of the own tables, then the prices of what is in it."""
 
-    def __init__(self, database: Database, usage: UsageReader, profiles: TenantProfiles) -> None:
-        """usage: asked outside of transactions."""
+    def __init__(
+        self,
+        database: Database,
+        usage: UsageReader,
+        profiles: TenantProfiles,
+        *,
+        rates: ExchangeRates,
+    ) -> None:
+        """usage: asked outside of transactions. rates: to compare amounts of several currencies."""
         self._database = database
         self._usage = usage
         self._profiles = profiles
+        self._rates = rates
 
     async def load(
         self, tenant_id: str, period: Period, text: str = "", *, has_alternatives: bool = False
@@ -49,6 +61,11 @@ class StatisticsLoader:
             attempts=attempts,
             catalogue=catalogue,
             factors=factors,
+            exchange=self._exchange(
+                {one.subject.currency_code for one in series},
+                profile.currency_code,
+                (days.end - timedelta(days=1)).date(),
+            ),
         )
         if not series:
             return found
@@ -62,6 +79,15 @@ class StatisticsLoader:
             tz=profile.tz,
         )
         return replace(found, tariffs=prices.tariffs, schedules=prices.schedules)
+
+    def _exchange(self, codes: Iterable[str], own: str, day: date) -> dict[str, Decimal]:
+        found = {}
+        for code in codes:
+            try:
+                found[code] = self._rates.last_known(code, own, day).rate
+            except MissingRate:
+                continue  # what is paid in it is shown, last: nothing tells what it is worth
+        return found
 
 
 def select(series: list[UsageSeries], text: str) -> list[UsageSeries]:

@@ -60,7 +60,8 @@ FILTERS: Mapping[str, FilterField] = {
     "owner": FilterField(FieldType.STRING, table.c.owner),
     "effort": _choice(table.c.effort, list(Effort), "EFFORT_"),
     "risk": _choice(table.c.risk, list(Risk), "RISK_"),
-    "monthly_saving": FilterField(FieldType.NUMBER, table.c.saving_expected),
+    # In the tenant's currency: amounts of several would not compare.
+    "monthly_saving": FilterField(FieldType.NUMBER, table.c.worth),
     "confidence_ratio": FilterField(FieldType.NUMBER, table.c.confidence),
     "department": FilterField(FieldType.STRING, table.c.department),
     "project": FilterField(FieldType.STRING, table.c.project),
@@ -74,7 +75,7 @@ _LISTING = Listing(
     filters=FILTERS,
     orders={
         "rank": table.c.rank,
-        "monthly_saving": table.c.saving_expected,
+        "monthly_saving": table.c.worth,
         "confidence_ratio": table.c.confidence,
         "create_time": table.c.created_at,
         "recommendation_id": table.c.recommendation_id,
@@ -151,16 +152,16 @@ async def lock_all(tx: Transaction, tenant_id: str) -> None:
 
 async def settled_causes(
     tx: Transaction, tenant_id: str, *, since: datetime
-) -> set[tuple[str, str, int]]:
-    """Returns (detector, key, kind) of what was done since an instant and not refuted."""
+) -> set[tuple[str, str, int, str]]:
+    """Returns (detector, key, kind, currency) of what was done since then and not refuted."""
     rows = await tx.driver.fetch(
-        "SELECT detector_id, finding_key, kind FROM recommendation"
+        "SELECT detector_id, finding_key, kind, currency_code FROM recommendation"
         " WHERE tenant_id = $1 AND state = ANY($2::int[]) AND completed_at >= $3",
         tenant_id,
         [int(State.COMPLETED), int(State.VERIFIED)],
         since,
     )
-    return {(row["detector_id"], row["finding_key"], row["kind"]) for row in rows}
+    return {tuple(row) for row in rows}
 
 
 async def all_of(
@@ -315,6 +316,7 @@ def _values(one: Recommendation) -> dict[str, Any]:
         "saving_expected": finding.saving.expected,
         "saving_lower": finding.saving.lower,
         "saving_upper": finding.saving.upper,
+        "worth": finding.worth,
         "monthly_cost": finding.monthly_cost,
         "one_time_cost": finding.one_time_cost,
         "monthly_kg_co2e": finding.monthly_kg_co2e,
@@ -369,6 +371,7 @@ def _recommendation(row: RowMapping) -> Recommendation:
         evidence=[Evidence(**one) for one in content["evidence"]],
         one_time_cost=row["one_time_cost"],
         monthly_kg_co2e=row["monthly_kg_co2e"],
+        worth=row["worth"],
     )
     return Recommendation(
         recommendation_id=row["recommendation_id"],

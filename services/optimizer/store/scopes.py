@@ -74,14 +74,14 @@ async def series_of_scope(
 
 
 async def daily_costs(
-    tx: Transaction, tenant_id: str, period: Period, series_ids: Sequence[int] | None
+    tx: Transaction, tenant_id: str, period: Period, series_ids: Sequence[int]
 ) -> list[DayCost]:
-    """Returns the exact cost of series, None for all, of each day that has any."""
+    """Returns the exact cost of series, all of one currency, of each day that has any."""
     rows = await tx.driver.fetch(
         """
         SELECT day, sum(cost) AS cost, sum(quantity) AS quantity FROM usage_day
         WHERE tenant_id = $1 AND day >= $2 AND day < $3
-        AND ($4::bigint[] IS NULL OR series_id = ANY($4)) GROUP BY day ORDER BY day
+        AND series_id = ANY($4) GROUP BY day ORDER BY day
         """,
         tenant_id,
         period.start.date(),
@@ -89,3 +89,29 @@ async def daily_costs(
         series_ids,
     )
     return [DayCost(*row) for row in rows]
+
+
+async def series_beside(
+    tx: Transaction, tenant_id: str, currency_code: str, series_ids: Sequence[int]
+) -> list[int]:
+    """Returns all other series that are paid in a currency."""
+    found = await tx.driver.fetch(
+        "SELECT series_id FROM dimension"
+        " WHERE tenant_id = $1 AND currency_code = $2 AND NOT series_id = ANY($3)",
+        tenant_id,
+        currency_code,
+        series_ids,
+    )
+    return [row["series_id"] for row in found]
+
+
+async def days_told(tx: Transaction, tenant_id: str, period: Period) -> list[date]:
+    """Returns the UTC days that have any usage, in order."""
+    found = await tx.driver.fetch(
+        "SELECT DISTINCT day FROM usage_day"
+        " WHERE tenant_id = $1 AND day >= $2 AND day < $3 ORDER BY day",
+        tenant_id,
+        period.start.date(),
+        period.end.date(),
+    )
+    return [row["day"] for row in found]

@@ -23,6 +23,7 @@ recommendation = Table(
     Column("saving_expected", _Money, nullable=False),
     Column("saving_lower", _Money, nullable=False),
     Column("saving_upper", _Money, nullable=False),
+    Column("worth", _Money, nullable=False),
     Column("monthly_cost", _Money, nullable=False),
     Column("one_time_cost", _Money),
     Column("monthly_kg_co2e", Numeric),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -79,6 +80,25 @@ def test_samples_that_ended_or_are_two_say_nothing_of_today() -> None:
     memory = samples("one", np.full(HOURS, 0.2), measure="memory")
     assert found_by("rightsizing", [machine()], [part, memory])
     assert not found_by("rightsizing", [machine()], [cut(part, hours < HOURS - 200), memory])
+
+
+def test_amounts_of_several_currencies_compare_in_the_tenants_own() -> None:
+    def idle(number: int, name: str, price: float, code: str) -> UsageSeries:
+        one = machine(number, name, price)
+        return replace(one, subject=one.subject._replace(currency_code=code))
+
+    members = [idle(1, "dollars", 0.2, "USD"), idle(2, "yen", 10.0, "JPY"), idle(3, "x", 9, "XXX")]
+    quiet = [samples(name, np.full(HOURS, 0.002)) for name in ("dollars", "yen", "x")]
+    known = statistics(members, utilization=quiet, exchange={"JPY": Decimal("0.0064")})
+    least = replace(PROFILES["idle"].defaults(), saving_min=Decimal(100))
+
+    found = detect(known, {}, detector_ids=["idle"])
+    large = detect(known, {"idle": least}, detector_ids=["idle"])
+
+    # 7,305 yen are 46.75 dollars, less than 146.10; what no rate tells of is told, and comes last.
+    assert [one.key for one in found] == ["dollars", "yen", "x"]
+    assert [round(one.worth, 2) for one in found] == [Decimal("146.10"), Decimal("46.75"), 0]
+    assert [one.key for one in large] == ["dollars", "x"]
 
 
 def test_every_detector_waits_for_the_history_that_its_owner_asks_for() -> None:

@@ -13,7 +13,7 @@ from opentelemetry import metrics, trace
 
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database, Transaction
-from services.kernel.errors import Aborted, OutOfRange
+from services.kernel.errors import Aborted, OutOfRange, Unavailable
 from services.kernel.feed import START, FeedItem, FeedPage, FeedPosition
 from services.kernel.telemetry import link_to
 
@@ -178,6 +178,11 @@ class FeedConsumer(Generic[_F]):
                 except Exception as failed:
                     _failures.add(1, {"consumer": self._name})
                     log.exception("not recovered", consumer=self._name, error=repr(failed))
+            except (
+                Unavailable
+            ) as error:  # as expected while the other service or the database starts
+                _failures.add(1, {"consumer": self._name})
+                log.warning("feed interrupted", consumer=self._name, error=repr(error))
             except Exception as error:
                 _failures.add(1, {"consumer": self._name})
                 log.exception("feed interrupted", consumer=self._name, error=repr(error))

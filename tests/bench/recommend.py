@@ -32,9 +32,9 @@ from services.kernel.migrate import service_role, service_url, worker_role
 from services.optimizer.domain.subject import Subject
 from services.optimizer.domain.usage_change import UsageChange
 from services.optimizer.store.statistics import (
-    ChangedDay,
     DaySamples,
     apply_changes,
+    changed_days,
     replace_details,
 )
 from tests.bench.figures import Figure
@@ -110,7 +110,7 @@ def _changes(
                 events=events,
                 failed_events=0,
                 retries=0,
-                utilization_samples=0,
+                utilization_samples=1 if number < MACHINES else 0,
             ),
         )
         for number, subject in enumerate(subjects)
@@ -140,7 +140,8 @@ async def _one_tenant(stack: BenchStack) -> tuple[float, int]:
         ]
         async with database.system_transaction() as tx:
             await apply_changes(tx, _changes(tenant, day, subjects, each))
-            await replace_details(tx, ChangedDay(tenant, day.date(), 0), samples, [])
+            for changed in await changed_days(tx, limit=2, tenant_id=tenant):
+                await replace_details(tx, changed, samples, [])
     await database.close()
     async with _channel(stack) as channel:
         stub: Any = optimizer_service_pb2_grpc.OptimizerServiceStub(channel)

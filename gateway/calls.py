@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import Any
 
 import grpc
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.bodies import BodyReader
+from gateway.call import Call
 from gateway.conditional import revalidated
 from gateway.descriptors import Catalog
 from gateway.errors import (
@@ -34,31 +34,13 @@ from gateway.headers import (
 from gateway.limits import RateLimits, credential_digest, tenant_in
 from gateway.peers import Peers, ServiceUnavailable
 from gateway.query import parse_query
-from gateway.routes import Match, Route, Router
+from gateway.routes import Match, Router
 from gateway.settings import GatewaySettings
 from gateway.streams import OpenStreams
 from gateway.transcode import AFTER_SEQUENCE, REQUEST_ID, Transcoder
 from services.kernel.errors import DeadlineExceeded
 
 ROUTE_KEY = "finops.route"  # where the request's scope keeps the template, for metrics and spans
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request, matched and ready to be sent."""
-
-    request: Request
-    match: Match
-    transcoder: Transcoder
-    start: Callable[..., Any]
-    metadata: list[tuple[str, str]]
-    timeout: float
-    credential: str | None
-
-    @property
-    def route(self) -> Route:
-        """The route that the request took."""
-        return self.match.route
 
 
 class Calls:

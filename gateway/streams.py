@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import grpc.aio
 from starlette.responses import Response
 
 from gateway.bodies import BodyReader, lines
+from gateway.call import Call
 from gateway.errors import MalformedBody, failure_of
 from gateway.frames import Form, Framer, StreamedResponse, form_of
 from gateway.settings import GatewaySettings
 from gateway.transcode import Transcoder
 from services.kernel.errors import Error, FieldViolations
 
-if TYPE_CHECKING:
-    from gateway.calls import Call
-
-Learn = Callable[["Call", Any], Awaitable[None]]
+Learn = Callable[[Call, Any], Awaitable[None]]
 REFUSAL_SECONDS = 0.03  # ten times what a service takes to refuse a credential
 
 

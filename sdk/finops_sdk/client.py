@@ -174,7 +174,7 @@ class AsyncClient:
         amount: to hold; else it is estimated from quantities by meter, or from history.
         usage_max: bounds of the quantities. hold_for: default 15 minutes.
         """
-        return AsyncSpend(self, asking(subject, amount, usage, usage_max, hold_for))
+        return AsyncSpend(self.budgets, asking(subject, amount, usage, usage_max, hold_for))
 
     async def close(self) -> None:
         """Lets go of connections."""
@@ -271,7 +271,10 @@ class Client:
         hold_for: timedelta | None = None,
     ) -> Spend:
         """Returns a block, or decorator, of work; as AsyncClient.spend."""
-        return Spend(self, asking(subject, amount, usage, usage_max, hold_for))
+        spend = self.asynchronous.spend(
+            subject, amount=amount, usage=usage, usage_max=usage_max, hold_for=hold_for
+        )
+        return Spend(self, spend)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Runs a coroutine on the client's loop and returns its result. Ctrl-C cancels it."""

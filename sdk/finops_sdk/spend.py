@@ -13,11 +13,11 @@ the hold to its usage event, or to expiry.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeVar
 
 from finops.budget.v1.spend_messages_pb2 import (
     AuthorizeSpendRequest,
@@ -27,12 +27,19 @@ from finops.budget.v1.spend_messages_pb2 import (
 from finops.budget.v1.spend_model_pb2 import SpendAuthorization, SpendSubject
 from finops.common.v1.money_pb2 import Money
 
-if TYPE_CHECKING:
-    from finops_sdk.client import AsyncClient, Client
+if TYPE_CHECKING:  # a name of the stubs' types only
+    from finops.budget.v1.budget_service_pb2_grpc import BudgetServiceAsyncStub
 
 AUTHORIZATION_TAG: Final = "finops_authorization_id"
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+
+class Runner(Protocol):
+    """What runs coroutines for code without asyncio."""
+
+    def run(self, work: Coroutine[Any, Any, _R]) -> _R:
+        """Runs a coroutine to its end and returns its result."""
 
 
 class AsyncSpend:
@@ -42,9 +49,9 @@ class AsyncSpend:
     its `violations` naming the budgets in the way, instead of beginning a block.
     """
 
-    def __init__(self, client: AsyncClient, request: AuthorizeSpendRequest) -> None:
+    def __init__(self, budgets: BudgetServiceAsyncStub, request: AuthorizeSpendRequest) -> None:
         """request: as AuthorizeSpend takes it; each block asks anew."""
-        self._client = client
+        self._budgets = budgets
         self._request = request
         self._cost: Money | None = None
         self.authorization = SpendAuthorization()
@@ -60,7 +67,7 @@ class AsyncSpend:
         self._cost = Money(currency_code=code, amount=format(Decimal(amount), "f"))
 
     async def __aenter__(self) -> Self:
-        answer = await self._client.budgets.AuthorizeSpend(self._request)
+        answer = await self._budgets.AuthorizeSpend(self._request)
         self.authorization = answer.spend_authorization
         return self
 
@@ -70,14 +77,18 @@ class AsyncSpend:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await end(self._client, self.authorization, self._cost, error)
+        await end(self._budgets, self.authorization, self._cost, error)
+
+    def anew(self) -> AsyncSpend:
+        """Returns another block that asks the same."""
+        return AsyncSpend(self._budgets, self._request)
 
     def __call__(self, function: Callable[_P, Awaitable[_R]]) -> Callable[_P, Awaitable[_R]]:
         """Makes every call of the function a block; one that takes `spend` gets it by that name."""
 
         @functools.wraps(function)
         async def called(*arguments: _P.args, **named: _P.kwargs) -> _R:
-            async with AsyncSpend(self._client, self._request) as spend:
+            async with self.anew() as spend:
                 given: dict[str, Any] = _with_spend(function, named, spend)
                 return await function(*arguments, **given)
 
@@ -87,11 +98,10 @@ class AsyncSpend:
 class Spend:
     """One authorized block of code without asyncio, or a decorator; otherwise as AsyncSpend."""
 
-    def __init__(self, client: Client, request: AuthorizeSpendRequest) -> None:
-        """request: as AuthorizeSpend takes it; each block asks anew."""
-        self._client = client
-        self._request = request
-        self._spend = AsyncSpend(client.asynchronous, request)
+    def __init__(self, runner: Runner, spend: AsyncSpend) -> None:
+        """Takes the block to run, and what runs it."""
+        self._runner = runner
+        self._spend = spend
 
     @property
     def authorization(self) -> SpendAuthorization:
@@ -108,7 +118,7 @@ class Spend:
         self._spend.cost(amount, currency_code)
 
     def __enter__(self) -> Self:
-        self._client.run(self._spend.__aenter__())
+        self._runner.run(self._spend.__aenter__())
         return self
 
     def __exit__(
@@ -117,14 +127,14 @@ class Spend:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._client.run(self._spend.__aexit__(kind, error, trace))
+        self._runner.run(self._spend.__aexit__(kind, error, trace))
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
         """Makes every call of the function a block; one that takes `spend` gets it by that name."""
 
         @functools.wraps(function)
         def called(*arguments: _P.args, **named: _P.kwargs) -> _R:
-            with Spend(self._client, self._request) as spend:
+            with Spend(self._runner, self._spend.anew()) as spend:
                 given: dict[str, Any] = _with_spend(function, named, spend)
                 return function(*arguments, **given)
 
@@ -148,18 +158,18 @@ def asking(
 
 
 async def end(
-    client: AsyncClient,
+    budgets: BudgetServiceAsyncStub,
     authorization: SpendAuthorization,
     cost: Money | None,
     error: BaseException | None,
 ) -> None:
     """Settles what was reported, even after a failure; else releases a failed block's hold."""
     if cost is not None:
-        await client.budgets.SettleSpend(
+        await budgets.SettleSpend(
             SettleSpendRequest(authorization_id=authorization.authorization_id, cost=cost)
         )
     elif error is not None:
-        await client.budgets.ReleaseSpend(
+        await budgets.ReleaseSpend(
             ReleaseSpendRequest(
                 authorization_id=authorization.authorization_id, reason=type(error).__name__
             )

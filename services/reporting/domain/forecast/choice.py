@@ -120,3 +120,15 @@ def public_error(
     ratio = chosen.mase / mine if mine > 0 else 0.0
     tried = [ModelTrial(name, error * ratio) for name, error in found.items()]
     return tuple(sorted(tried, key=lambda each: (each.mase, each.model)))
+
+
+def explanation_of(model: str, choice: Choice, place: int, plan: Plan) -> str:
+    """Says in one sentence why this model."""
+    origins = f"{len(plan.origins)} past origins, {plan.horizon} steps ahead"
+    if model != "combination":
+        return f"{model} had the least error over {origins}"
+    weights = {name: weight[place] for name, weight in choice.weights.items()}
+    heaviest = sorted(weights, key=lambda name: -weights[name])[:3]
+    parts = ", ".join(f"{name} {weights[name]:.0%}" for name in heaviest)
+    year = ", with a third of last year's course" if choice.with_year[place] else ""
+    return f"models weighted by their error over {origins}: {parts}{year}"

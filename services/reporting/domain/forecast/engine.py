@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from services.reporting.domain.forecast.backtest import Plan, Trials, plan_for, run_trials
 from services.reporting.domain.forecast.baseline import baseline_forecast, baseline_reason
-from services.reporting.domain.forecast.choice import Choice, choose, public_error
+from services.reporting.domain.forecast.choice import (
+    Choice,
+    choose,
+    explanation_of,
+    public_error,
+)
 from services.reporting.domain.forecast.combination import year_effect
 from services.reporting.domain.forecast.conformal import Calibration, calibrated
 from services.reporting.domain.forecast.models import MODELS, trial_names
@@ -20,7 +25,6 @@ from services.reporting.domain.forecast.series_forecast import (
     Band,
     SeriesForecast,
     backtest_error,
-    explanation_of,
 )
 
 Floats = NDArray[np.float64]

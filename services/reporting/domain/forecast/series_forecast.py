@@ -13,7 +13,6 @@ from services.reporting.domain.forecast.conformal import calibrated
 
 if TYPE_CHECKING:
     from services.reporting.domain.forecast.backtest import Plan
-    from services.reporting.domain.forecast.choice import Choice
     from services.reporting.domain.forecast.question import ForecastQuestion
 
 Floats = NDArray[np.float64]
@@ -116,15 +115,3 @@ def backtest_error(
         coverage=tuple(covered),
         origin_count=len(plan.origins),
     )
-
-
-def explanation_of(model: str, choice: Choice, place: int, plan: Plan) -> str:
-    """Says in one sentence why this model."""
-    origins = f"{len(plan.origins)} past origins, {plan.horizon} steps ahead"
-    if model != "combination":
-        return f"{model} had the least error over {origins}"
-    weights = {name: weight[place] for name, weight in choice.weights.items()}
-    heaviest = sorted(weights, key=lambda name: -weights[name])[:3]
-    parts = ", ".join(f"{name} {weights[name]:.0%}" for name in heaviest)
-    year = ", with a third of last year's course" if choice.with_year[place] else ""
-    return f"models weighted by their error over {origins}: {parts}{year}"

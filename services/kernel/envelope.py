@@ -101,10 +101,26 @@ class Envelope:
         purpose: what it is, for example `channel.address`; opening needs the same. key_name: whose
         key, default the tenant's. Raises EncryptionNotConfigured, MasterKeyMissing.
         """
+        (sealed,) = await self.seal_all(tx, tenant_id, [plaintext], purpose, key_name=key_name)
+        return sealed
+
+    async def seal_all(
+        self,
+        tx: Transaction,
+        tenant_id: str,
+        plaintexts: Sequence[bytes],
+        purpose: str,
+        *,
+        key_name: str = "",
+    ) -> list[bytes]:
+        """Returns each plaintext sealed by itself, for one look at the key; see `seal`."""
         key_id, key = await self._sealing_key(tx, tenant_id, key_name)
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        bound = _frame(tenant_id, key_name, purpose)
-        return bytes([FORMAT]) + key_id + nonce + AESGCM(key).encrypt(nonce, plaintext, bound)
+        bound, cipher = _frame(tenant_id, key_name, purpose), AESGCM(key)
+        nonces = [secrets.token_bytes(_NONCE_BYTES) for _ in plaintexts]
+        return [
+            bytes([FORMAT]) + key_id + nonce + cipher.encrypt(nonce, plaintext, bound)
+            for nonce, plaintext in zip(nonces, plaintexts, strict=True)
+        ]
 
     async def open(
         self, tx: Transaction, tenant_id: str, sealed: bytes, purpose: str, *, key_name: str = ""

@@ -21,6 +21,7 @@ from tests.bench.recommend import bench_recommend
 from tests.bench.rest import bench_rest
 from tests.bench.stack import BenchStack, running_stack
 from tests.bench.unary import bench_unary
+from tests.bench.webhooks import bench_webhooks
 
 BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
     bench_ingest: (
@@ -43,6 +44,7 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
         "invoice_10k_lines_seconds",
         "invoice_pdf_seconds",
     ),
+    bench_webhooks: ("webhook_p99_ms", "webhook_answer_p99_ms"),
     bench_rest: ("rest_events_per_second",),
     bench_unary: ("record_unary_p99_ms",),
     bench_queries: ("query_costs_p95_ms", "query_costs_cached_p95_ms"),
@@ -63,6 +65,7 @@ ALONE: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
     bench_feed: ("usage", "budget"),
     bench_alerts: ("usage", "budget"),
     bench_billing: ("usage", "budget", "billing"),
+    bench_webhooks: ("usage", "budget", "billing"),
     bench_recommend: ("usage", "optimizer"),
     # The others begin once the events are stored, because they follow nothing that is older.
     bench_dashboard: ("usage",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cli.stack.keys import load_or_make_keys
+from cli.stack.ports import free_port
 from cli.stack.state import StackState, read_state
 from cli.tokens import sign_token
 from services.kernel.clock import SystemClock
@@ -99,13 +99,15 @@ def running_stack(services: Sequence[str] = ()) -> Iterator[BenchStack]:
     """
     folder = Path(tempfile.mkdtemp(prefix="finops-bench-"))
     data = ["--data-dir", str(folder)]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     up: list[str | Path] = [FINOPS, "up", "--no-demo", "--detach", "--port", port, *data]
     up += [part for name in services for part in ("--service", name)]
-    # The benches' own receivers of notifications are on this machine.
-    environment = {**os.environ, "FINOPS_EGRESS_ALLOW": "127.0.0.1"}
+    environment = {
+        **os.environ,
+        # The benches' own receivers of notifications are on this machine.
+        "FINOPS_EGRESS_ALLOW": "127.0.0.1",
+        "FINOPS_STRIPE_ADDRESS": f"http://127.0.0.1:{free_port()}",  # where nobody answers
+    }
     subprocess.run(up, check=True, stdout=sys.stderr, env=environment)
     try:
         yield BenchStack(folder, read_state(folder))

@@ -37,16 +37,23 @@ _EVENTS = Listing(
     tie_break="webhook_event_id",
 )
 
-_ADD = """
-INSERT INTO billing.webhook_event (tenant_id, webhook_event_id, provider, provider_event_id,
-    event_type, object_id, api_version, live_mode, state, body, provider_created_at, received_at,
-    next_attempt_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+_COLUMNS = (
+    *("tenant_id", "webhook_event_id", "provider", "provider_event_id", "event_type", "object_id"),
+    *("api_version", "live_mode", "state", "body", "provider_created_at", "received_at"),
+)
+# In one order, so that two who add the same events at once wait for each other in turn.
+_ADD = f"""
+INSERT INTO billing.webhook_event ({", ".join(_COLUMNS)}, next_attempt_at)
+SELECT {", ".join(_COLUMNS)}, received_at
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+    $8::boolean[], $9::text[], $10::bytea[], $11::timestamptz[], $12::timestamptz[])
+    AS event({", ".join(_COLUMNS)})
+ORDER BY tenant_id, provider, provider_event_id
 ON CONFLICT (tenant_id, provider, provider_event_id) DO NOTHING
-RETURNING EXISTS (
+RETURNING webhook_event_id, EXISTS (
     SELECT FROM pgqueuer
     WHERE dedupe_key = ANY ($13::text[]) AND status = 'queued' AND execute_after <= now()
-)
+) AS waits
 """
 
 # An object whose events somebody else handles right now waits with all of them.
@@ -71,21 +78,29 @@ def _of(row: Mapping[str, Any]) -> WebhookEvent:
     return WebhookEvent(**{name: row[name] for name in _FIELDS}, state=EventState(row["state"]))
 
 
-async def add_event(
-    tx: Transaction, event: WebhookEvent, body: bytes | None, *, job_keys: Sequence[str]
-) -> tuple[bool, bool]:
-    """Adds an event; returns whether it is new, and whether a job of these keys waits already.
+async def add_events(
+    tx: Transaction,
+    events: Sequence[WebhookEvent],
+    bodies: Sequence[bytes | None],
+    *,
+    job_keys: Sequence[str],
+) -> tuple[set[str], bool]:
+    """Adds events; returns the ids of the new ones, and whether a job of these keys waits already.
 
-    body: sealed. One statement, because a provider waits for the answer.
+    bodies: of each, sealed. One statement, because a provider waits for the answer.
     """
-    waits = await tx.driver.fetchval(
-        _ADD,
-        *(event.tenant_id, event.webhook_event_id, event.provider, event.provider_event_id),
-        *(event.event_type, event.object_id, event.api_version, event.live_mode),
-        *(event.state.value, body, event.provider_created_at, event.received_at),
-        list(job_keys),
-    )
-    return waits is not None, bool(waits)
+    if not events:
+        return set(), False
+    values = [
+        (
+            *(event.tenant_id, event.webhook_event_id, event.provider, event.provider_event_id),
+            *(event.event_type, event.object_id, event.api_version, event.live_mode),
+            *(event.state.value, body, event.provider_created_at, event.received_at),
+        )
+        for event, body in zip(events, bodies, strict=True)
+    ]
+    rows = await tx.driver.fetch(_ADD, *zip(*values, strict=True), list(job_keys))
+    return {row["webhook_event_id"] for row in rows}, any(row["waits"] for row in rows)
 
 
 async def known_event(tx: Transaction, tenant_id: str, provider_event_id: str) -> bool:

@@ -17,7 +17,6 @@ from services.budget.domain.settlement import expire
 from services.budget.domain.spend import AuthorizationState, SpendAuthorization
 from services.budget.domain.spend_errors import AuthorizationNotFound
 from services.budget.service.budget_index import BudgetIndex, BudgetIndexes, Covering
-from services.budget.service.coalescing import Coalescer
 from services.budget.service.spend_batch import (
     Answer,
     BatchView,
@@ -31,6 +30,7 @@ from services.budget.store import accounts, authorizations, cost_history
 from services.budget.store.accounts import AccountKey, LockedAccount
 from services.budget.store.authorizations import StoredAuthorization
 from services.kernel.clock import Clock
+from services.kernel.coalescing import Coalescer
 from services.kernel.database import Database, Transaction
 from services.kernel.database_errors import CommitUnknown, DatabaseBusy
 from services.kernel.errors import Error
@@ -59,7 +59,7 @@ class Spending:
         self._rates = rates
         self._clock = clock
         self._calls: Coalescer[Operation, SpendAuthorization] = Coalescer(
-            self._run, refuse=DatabaseBusy
+            self._run, name="spend", refuse=DatabaseBusy
         )
 
     async def authorize_spend(self, ask: Ask) -> SpendAuthorization:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import stripe
+import structlog
 from opentelemetry import metrics
 
 from services.billing.domain.provider import RemoteEvent
@@ -26,8 +28,11 @@ from services.billing.store import provider_settings as settings_rows
 from services.billing.store import webhook_events as rows
 from services.kernel import audit
 from services.kernel.clock import Clock
+from services.kernel.coalescing import Coalescer
 from services.kernel.database import Database
+from services.kernel.database_errors import DatabaseBusy
 from services.kernel.envelope import Envelope
+from services.kernel.errors import Error
 from services.kernel.expiring import ExpiringMap
 from services.kernel.ids import new_id
 from services.kernel.jobs import enqueue
@@ -41,9 +46,40 @@ JOB_KEYS = (WEBHOOK_JOB, f"{WEBHOOK_JOB}:next")
 SECRET_SECONDS = 60.0  # how long an opened secret is kept: erasing its key counts from then on
 SECRETS_MAX = 1_000
 
+_OUTCOMES = {WebhookSignatureInvalid: "bad_signature", WebhookModeMismatch: "wrong_mode"}
+
+log = structlog.get_logger(__name__)
 _received = metrics.get_meter("finops.billing").create_counter(
     "finops_webhooks_received_total", description="Webhooks, by what became of them at the door."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Knock:
+    """A webhook at the door. body: the bytes as they were sent, which are what is signed."""
+
+    endpoint_id: str
+    body: bytes
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """Whose door it is, and the secrets that open it."""
+
+    tenant_id: str
+    secrets: Sequence[str]
+    live_mode: bool
+
+    def admitted(self, knock: _Knock, now: datetime) -> RemoteEvent:
+        """Returns the event. Raises WebhookSignatureInvalid, WebhookModeMismatch."""
+        payload = _signed_event(knock.body, knock.signature, self.secrets, now=now)
+        if payload is None:
+            raise WebhookSignatureInvalid
+        remote = event_of(payload)
+        if remote.live_mode != self.live_mode:
+            raise WebhookModeMismatch(live_mode=str(remote.live_mode).lower())
+        return remote
 
 
 class Inbox:
@@ -58,6 +94,10 @@ class Inbox:
         self._tokens = tokens
         self._clock = clock
         self._opened: ExpiringMap[bytes, str] = ExpiringMap(SECRETS_MAX)
+        # A provider sends what piled up all at once, and waits for each answer.
+        self._knocks: Coalescer[_Knock, bool] = Coalescer(
+            self._answer, name="webhooks", refuse=DatabaseBusy
+        )
 
     async def receive_stripe_webhook(self, endpoint_id: str, body: bytes, signature: str) -> None:
         """Stores an event of Stripe's, which may come often.
@@ -67,20 +107,74 @@ class Inbox:
         """
         if len(body) > BODY_BYTES_MAX:
             raise WebhookTooLarge(bytes_max=BODY_BYTES_MAX)
+        try:
+            is_new = await self._knocks.submit(endpoint_id, _Knock(endpoint_id, body, signature))
+        except (WebhookSignatureInvalid, WebhookModeMismatch) as error:
+            _received.add(1, {"outcome": _OUTCOMES[type(error)]})
+            raise
+        _received.add(1, {"outcome": "new" if is_new else "known"})
+
+    async def _answer(self, knocks: Sequence[_Knock]) -> Sequence[bool | Exception]:
+        """Tells each whether its event is new, or why it is not let in."""
+        try:
+            return await self._let_in(knocks)
+        except Exception as error:  # noqa: BLE001 - told to whoever knocked
+            if len(knocks) == 1:
+                return [error]
+            log.warning("webhooks one by one", count=len(knocks), error=type(error).__name__)
+        # What the database refuses keeps no other out.
+        return [answer for knock in knocks for answer in await self._answer([knock])]
+
+    async def _let_in(self, knocks: Sequence[_Knock]) -> Sequence[bool | Exception]:
+        """Stores in one transaction what may come in of all that knocked at once."""
+        now = self._clock.now()
+        refused: dict[int, Error] = {}
+        admitted: dict[int, tuple[str, RemoteEvent]] = {}
         async with self._database.system_transaction() as tx:
+            endpoints: dict[str, _Endpoint | None] = {}
+            for place, knock in enumerate(knocks):
+                try:
+                    endpoint = await self._endpoint(tx, knock.endpoint_id, endpoints)
+                    admitted[place] = endpoint.tenant_id, endpoint.admitted(knock, now)
+                except Error as error:
+                    refused[place] = error
+            sealed = await self._sealed(
+                tx, {place: (owner, knocks[place].body) for place, (owner, _) in admitted.items()}
+            )
+            events = [(*admitted[place], sealed[place]) for place in admitted]
+            are_new = dict(zip(admitted, await add_all(tx, events, now=now), strict=True))
+        return [refused.get(place) or are_new[place] for place in range(len(knocks))]
+
+    async def _sealed(
+        self, tx: Transaction, bodies: Mapping[int, tuple[str, bytes]]
+    ) -> dict[int, bytes]:
+        """Returns bodies sealed with their owners' keys. bodies: owner and body, by place."""
+        places: dict[str, list[int]] = {}
+        for place, (owner, _) in bodies.items():
+            places.setdefault(owner, []).append(place)
+        found: dict[int, bytes] = {}
+        for owner, own in places.items():
+            plain = [bodies[place][1] for place in own]
+            sealed = await self._envelope.seal_all(tx, owner, plain, EVENT_BODY)
+            found |= dict(zip(own, sealed, strict=True))
+        return found
+
+    async def _endpoint(
+        self, tx: Transaction, endpoint_id: str, known: dict[str, _Endpoint | None]
+    ) -> _Endpoint:
+        """known: what this transaction has read. Raises WebhookEndpointNotFound."""
+        if endpoint_id not in known:
             stored = await settings_rows.find_of_endpoint(tx, endpoint_id)
             secrets = [] if stored is None else await self._secrets(tx, stored)
-            if stored is None or not secrets:
-                raise WebhookEndpointNotFound
-            payload = _verified(body, signature, secrets, now=self._clock.now())
-            remote = event_of(payload)
-            settings = stored.settings
-            if remote.live_mode != settings.live_mode:
-                _received.add(1, {"outcome": "wrong_mode"})
-                raise WebhookModeMismatch(live_mode=str(remote.live_mode).lower())
-            sealed = await self._envelope.seal(tx, settings.tenant_id, body, EVENT_BODY)
-            is_new = await add(tx, settings.tenant_id, remote, sealed, now=self._clock.now())
-        _received.add(1, {"outcome": "new" if is_new else "known"})
+            known[endpoint_id] = (
+                _Endpoint(stored.settings.tenant_id, secrets, stored.settings.live_mode)
+                if stored is not None and secrets
+                else None
+            )
+        found = known[endpoint_id]
+        if found is None:
+            raise WebhookEndpointNotFound
+        return found
 
     async def _secrets(self, tx: Transaction, stored: settings_rows.StoredSettings) -> list[str]:
         owner = stored.settings.tenant_id
@@ -141,23 +235,35 @@ async def add(
     tx: Transaction, tenant_id: str, remote: RemoteEvent, sealed: bytes | None, *, now: datetime
 ) -> bool:
     """Adds an event to the inbox, and wakes the worker; returns False for a known one."""
-    event = WebhookEvent(
-        tenant_id=tenant_id,
-        webhook_event_id=new_id(),
-        provider="stripe",
-        provider_event_id=remote.event_id,
-        event_type=remote.event_type,
-        object_id=remote.object_id,
-        api_version=remote.api_version,
-        live_mode=remote.live_mode,
-        state=EventState.RECEIVED,
-        provider_created_at=remote.created_at,
-        received_at=now,
-    )
-    is_new, waits = await rows.add_event(tx, event, sealed, job_keys=JOB_KEYS)
-    if is_new and not waits:
-        await wake(tx, tenant_id)
+    (is_new,) = await add_all(tx, [(tenant_id, remote, sealed)], now=now)
     return is_new
+
+
+async def add_all(
+    tx: Transaction, events: Sequence[tuple[str, RemoteEvent, bytes | None]], *, now: datetime
+) -> list[bool]:
+    """Adds events, each with its tenant and sealed body, as `add`."""
+    made = [
+        WebhookEvent(
+            tenant_id=tenant_id,
+            webhook_event_id=new_id(),
+            provider="stripe",
+            provider_event_id=remote.event_id,
+            event_type=remote.event_type,
+            object_id=remote.object_id,
+            api_version=remote.api_version,
+            live_mode=remote.live_mode,
+            state=EventState.RECEIVED,
+            provider_created_at=remote.created_at,
+            received_at=now,
+        )
+        for tenant_id, remote, _ in events
+    ]
+    bodies = [sealed for _, _, sealed in events]
+    new, waits = await rows.add_events(tx, made, bodies, job_keys=JOB_KEYS)
+    if new and not waits:
+        await wake(tx, made[0].tenant_id)
+    return [event.webhook_event_id in new for event in made]
 
 
 async def wake(tx: Transaction, tenant_id: str) -> None:
@@ -167,17 +273,8 @@ async def wake(tx: Transaction, tenant_id: str) -> None:
             return
 
 
-def _verified(body: bytes, signature: str, secrets: list[str], *, now: datetime) -> dict[str, Any]:
-    """Returns the event whose signature one of the secrets made. Raises WebhookSignatureInvalid."""
-    payload = _signed_event(body, signature, secrets, now=now)
-    if payload is None:
-        _received.add(1, {"outcome": "bad_signature"})
-        raise WebhookSignatureInvalid
-    return payload
-
-
 def _signed_event(
-    body: bytes, signature: str, secrets: list[str], *, now: datetime
+    body: bytes, signature: str, secrets: Sequence[str], *, now: datetime
 ) -> dict[str, Any] | None:
     try:
         text = body.decode()

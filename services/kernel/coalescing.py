@@ -1,4 +1,4 @@
-"""Calls that arrive together are answered by one transaction: group commit, one lane a tenant.
+"""Calls that arrive together are answered by one transaction: group commit, in a few lanes.
 
 While a lane's batch is in the database, the calls that arrive meanwhile become the next batch. So
 the more calls there are the larger the batches, and a single call waits for nobody.
@@ -18,12 +18,12 @@ from opentelemetry import metrics
 _Op = TypeVar("_Op")
 _Answer = TypeVar("_Answer")
 
-LANES: Final = 4  # one that waits for another replica's lock holds up a quarter of the tenants
+LANES: Final = 4  # one that waits for another replica's lock holds up a quarter of the callers
 BATCH_MAX: Final = 128  # a batch of so many takes some 30 ms, which the first of it has to wait
 WAITING_MAX: Final = 4_000  # a second of work; more would time out before they are answered
 
-_sizes = metrics.get_meter("finops.budget").create_histogram(
-    "finops_budget_batch_calls", description="Calls that one transaction answered."
+_sizes = metrics.get_meter("finops.coalescing").create_histogram(
+    "finops_batch_calls", description="Calls that one transaction answered, by what they are."
 )
 
 
@@ -34,10 +34,15 @@ class Coalescer(Generic[_Op, _Answer]):
         self,
         run: Callable[[Sequence[_Op]], Awaitable[Sequence[_Answer | Exception]]],
         *,
+        name: str,
         refuse: Callable[[], Exception],
     ) -> None:
-        """run: answers a batch, each operation with its answer or error. refuse: when full."""
+        """run: answers a batch, each operation with its answer or error. refuse: when full.
+
+        name: what the operations are, on the metric.
+        """
         self._run = run
+        self._name = name
         self._refuse = refuse
         self._lanes: list[deque[tuple[_Op, asyncio.Future[_Answer]]]] = [
             deque() for _ in range(LANES)
@@ -72,7 +77,7 @@ class Coalescer(Generic[_Op, _Answer]):
             self._tasks[number] = None
 
     async def _answer(self, batch: Sequence[tuple[_Op, asyncio.Future[_Answer]]]) -> None:
-        _sizes.record(len(batch))
+        _sizes.record(len(batch), {"calls": self._name})
         try:
             answers = await self._run([op for op, _ in batch])
         except Exception as error:  # noqa: BLE001 - every caller of the batch gets it

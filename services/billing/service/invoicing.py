@@ -96,27 +96,33 @@ class Invoices:
             await _audited(tx, "invoices.generate", invoice)
         return invoice
 
-    async def generate(self, tx: Transaction, wanted: Wanted, *, actor: str) -> Invoice:
-        """Makes an invoice inside a tenant's transaction; see `generate_invoice`."""
+    async def generate(
+        self, tx: Transaction, wanted: Wanted, *, actor: str, parties: Parties | None = None
+    ) -> Invoice:
+        """Makes an invoice inside a tenant's transaction; see `generate_invoice`.
+
+        parties: whom the transaction has locked already, default those that are wanted.
+        """
         now = self._clock.now()
-        parties = await self._parties(tx, wanted)
+        parties = parties or await self._parties(tx, wanted)
         period = _period(parties.subscription, wanted, now)
         if period.end > now:
             raise PeriodNotOver(end=period.end.isoformat())
         invoice = await rows.find_invoice_of_period(
             tx, wanted.tenant_id, parties.subscription.subscription_id, period.start
         )
+        is_new = invoice is None
         if invoice is None:
             invoice = await self._begin(tx, wanted, parties, period, actor=actor)
         if wanted.finalize and invoice.state in UNLOCKED:
-            locked = await locked_invoice(tx, wanted.tenant_id, invoice.invoice_id)
-            return await self._issuing.lock(tx, locked, parties, actor=actor, now=now)
+            if not is_new:
+                invoice = await locked_invoice(tx, wanted.tenant_id, invoice.invoice_id)
+            return await self._issuing.lock(tx, invoice, parties, actor=actor, now=now)
         return invoice
 
-    async def compute(self, tx: Transaction, wanted: Wanted) -> Invoice:
+    async def compute(self, tx: Transaction, wanted: Wanted, parties: Parties) -> Invoice:
         """Returns what the invoice of a period would be, inside a tenant's transaction."""
         now = self._clock.now()
-        parties = await self._parties(tx, wanted)
         period = _period(parties.subscription, wanted, now)
         draft = await self._drafting.draft(tx, _target(parties, period, now))
         return draft.filled(self._empty(wanted, parties, period, now))

@@ -254,9 +254,11 @@ class BillingRuns:
             )
             try:
                 if run.dry_run:
-                    invoice = await self._invoices.compute(tx, wanted)
+                    invoice = await self._invoices.compute(tx, wanted, parties)
                 else:
-                    invoice = await self._invoices.generate(tx, wanted, actor=run.actor)
+                    invoice = await self._invoices.generate(
+                        tx, wanted, actor=run.actor, parties=parties
+                    )
                     invoice_id = invoice.invoice_id
             except (NothingToInvoice, PeriodNotOver):
                 continue

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, select, update
 
 from services.billing.domain.invoice_record import Invoice, InvoiceLine
 from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
@@ -76,6 +76,18 @@ ON CONFLICT (tenant_id, series) DO UPDATE SET last_number = known.last_number + 
 RETURNING last_number
 """
 
+# All that an invoice consists of, in one round trip.
+_EMPTY = """
+WITH lines AS (
+    DELETE FROM billing.invoice_line WHERE tenant_id = $1 AND invoice_id = $2
+), usage AS (
+    DELETE FROM billing.invoice_line_usage WHERE tenant_id = $1 AND invoice_id = $2
+), taxes AS (
+    DELETE FROM billing.invoice_tax WHERE tenant_id = $1 AND invoice_id = $2
+)
+DELETE FROM billing.invoice_exchange_rate WHERE tenant_id = $1 AND invoice_id = $2
+"""
+
 
 async def add_invoice(tx: Transaction, invoice: Invoice) -> None:
     """Adds an invoice, without what it consists of."""
@@ -93,13 +105,7 @@ async def replace_content(
     usage: line, dimension and what the line bills of it.
     """
     key = (invoice.tenant_id, invoice.invoice_id)
-    for each in (
-        *(line_table, tables.invoice_line_usage),
-        *(tables.invoice_tax, tables.invoice_exchange_rate),
-    ):
-        await tx.execute(
-            delete(each).where(each.c.tenant_id == key[0], each.c.invoice_id == key[1])
-        )
+    await tx.driver.execute(_EMPTY, *key)
     await insert_many(
         tx, line_table, rows.LINE_COLUMNS, [rows.line_row(*key, line) for line in lines]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -23,10 +24,12 @@ from finops.billing.v1 import (
     payment_service_pb2_grpc,
 )
 from google.api.httpbody_pb2 import HttpBody
+from pydantic import SecretStr
 
 from services.billing.service.provider.providers import Providers
+from services.billing.store.provider_settings import find_effective
 from services.kernel.database import Database
-from services.kernel.envelope import Envelope
+from services.kernel.envelope import Envelope, MasterKeyMissing
 from services.kernel.logs import configure_logs
 from tests.billing.buying import desk_of, open_account, sell, stamp, subscribe
 from tests.billing.conftest import NOW, Billing, settings_of
@@ -41,6 +44,7 @@ from tests.billing.provider.test_webhooks import (
 )
 from tests.support.database import ServiceDatabase, connection
 from tests.support.server import refused
+from tests.support.waiting import eventually
 
 API_KEY = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
 LEGAL, STREET, CITY = "Kanarienvogel Holding AG", "Zeisiggasse 17", "Finkenhausen"
@@ -165,6 +169,53 @@ async def test_a_dump_and_the_logs_of_a_whole_life_show_no_secret_and_nobody(
     assert "asked with" in logs
     assert "Traceback" in logs
     assert found_in(logs) == set()
+
+
+async def test_the_master_key_changes_while_secrets_are_read(
+    billing: Billing, billing_database: Database
+) -> None:
+    await set_up(billing)
+    old, new = settings_of().encryption_keys[0], SecretStr("5a" * 32)
+    running = Providers(billing_database, Envelope([old, new]))
+    ended, reads = asyncio.Event(), 0
+
+    async def read() -> None:
+        nonlocal reads
+        while not ended.is_set():
+            async with billing_database.read(billing.tenant) as tx:
+                stored = await find_effective(tx, billing.tenant)
+                assert stored is not None
+                assert await running.api_key(tx, stored) == API_KEY
+            reads += 1
+
+    async def read_on() -> None:
+        wanted = reads + 3
+
+        async def is_read() -> bool:
+            return reading.done() or reads >= wanted
+
+        await eventually(is_read)
+
+    reading = asyncio.create_task(read())
+    try:
+        await read_on()
+        rewrapped = await Envelope([new, old]).rotate(billing_database)
+        await read_on()
+        ended.set()
+        await reading
+        async with billing_database.read(billing.tenant) as tx:
+            stored = await find_effective(tx, billing.tenant)
+            assert stored is not None
+            alone = Providers(billing_database, Envelope([new]))
+            assert await alone.api_key(tx, stored) == API_KEY
+            with pytest.raises(MasterKeyMissing):
+                await Providers(billing_database, Envelope([old])).api_key(tx, stored)
+    finally:
+        ended.set()
+        # The other tests of this database have the old key alone.
+        await Envelope([old, new]).rotate(billing_database)
+
+    assert rewrapped >= 1
 
 
 @pytest.mark.parametrize("shape", ["plain", "hex", "base64"])

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -188,6 +188,18 @@ def credit(settlement: str) -> PushedCredit:
     )
 
 
+class Watched:
+    """A provider that remembers which of its methods were called."""
+
+    def __init__(self, provider: StripeProvider) -> None:
+        self._provider = provider
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.add(name)
+        return getattr(self._provider, name)
+
+
 async def call_everything(provider: StripeProvider) -> None:
     since = MARCH.start
     ids = {"tenant_id": "acme", "account_id": "a-1", "currency_code": "EUR"}
@@ -224,8 +236,15 @@ async def call_everything(provider: StripeProvider) -> None:
 
 async def test_every_method_asks_only_what_the_schema_takes() -> None:
     async with recorded() as (provider, recorder):
-        await call_everything(provider)
+        watched = Watched(provider)
+        await call_everything(cast("StripeProvider", watched))
 
+    public = {
+        name
+        for name, value in vars(StripeProvider).items()
+        if callable(value) and not name.startswith("_")
+    }
+    assert watched.called == public - {"close"}
     assert recorder.violations == []
     assert recorder.versions == {API_VERSION}
     assert len(set(recorder.asked)) >= 20

@@ -60,6 +60,6 @@ def machine_hours(
             unit="hour" if is_main else "sample",
             cost=UsageCost(currency_code=currency, billed=price if is_main else "0"),
             tags={"instance_type": kind, "measure": measure, **(tags or {})},
-            utilization=min(use(at), 1.0),
+            utilization=use(at),
             capacity="8" if is_main else "32",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
 from finops.optimizer.v1 import resource_model_pb2
@@ -21,14 +22,19 @@ async def load(desk: Desk, content: bytes = CATALOGUE) -> resource_model_pb2.Cat
     return found
 
 
+def day(at: datetime) -> float:
+    """Works by day, and an hour of it beyond its capacity, as on lent CPU time."""
+    if at.hour == 14:
+        return 1.14
+    return 0.6 if 8 <= at.hour < 18 else 0.1
+
+
 async def test_utilization_shows_percentiles_idle_shape_and_cost(desk: Desk) -> None:
     await load(desk)
     await desk.record(
         [
             *machine_hours("idle", lambda _: 0.002, days=30),
-            *machine_hours(
-                "day", lambda at: 0.6 if 8 <= at.hour < 18 else 0.1, days=30, price="0.2"
-            ),
+            *machine_hours("day", day, days=30, price="0.2"),
         ]
     )
     stub = desk.resources()
@@ -40,7 +46,9 @@ async def test_utilization_shows_percentiles_idle_shape_and_cost(desk: Desk) -> 
     assert resources["idle"].idle
     assert resources["idle"].idle_ratio == "1"
     assert resources["day"].profile == "daily"
-    assert Decimal(resources["day"].measures[0].p95_ratio) == Decimal("0.6")
+    use = resources["day"].measures[0]
+    assert Decimal(use.p95_ratio) == Decimal("0.6")
+    assert (use.above_capacity_count, use.max_ratio[:4]) == (30, "1.14")
     assert resources["day"].cost.amount == "144"
     busy = await stub.ListResourceUtilization(
         ask(start="2026-01-17", end="2026-02-16", filter="cpu_p95 > 0.5 AND idle = false")

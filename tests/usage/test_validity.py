@@ -64,7 +64,7 @@ DECIMALS = (
 SECONDS = (-(2**62), -62135596800, -1, 0, 1, 1_772_000_000, 7_258_118_399, 7_258_118_400, 2**62)
 NANOS = (-(2**31), -1, 0, 1, 999, 1000, 999_999_999, 1_000_000_000, 2**31 - 1)
 CURRENCIES = ("", "USD", "usd", "US", "USD_CREDITS", "USD\n", "U" * 16, "U" * 17)
-RATIOS = (-1e-9, -0.0, 0.0, 0.5, 1.0, 1.0000001, float("nan"), float("inf"), -float("inf"))
+RATIOS = (-1e-9, -0.0, 0.0, 0.5, 1.14, 10.0, 10.0000001, float("nan"), float("inf"), -float("inf"))
 
 texts = st.one_of(
     st.sampled_from(NASTY),

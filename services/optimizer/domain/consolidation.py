@@ -35,7 +35,6 @@ PROFILE = DetectorProfile(
     headroom=Decimal("0.2"),
 )
 UNDER_USED_RATIO = 0.35  # 95th percentile of CPU or GPU
-BUSY_GPU_RATIO = 0.6
 MEMBERS_MIN = 2
 POOL_TAG = "pool"  # machines that may carry each other's work
 
@@ -44,21 +43,6 @@ def under_used(use: Mapping[str, UseStatistics]) -> bool:
     """Tells whether a resource is used, but little."""
     work = [one for name, one in use.items() if name != "memory"]
     return bool(work) and all(one.p95 <= UNDER_USED_RATIO and not one.is_quiet for one in work)
-
-
-def use_class(use: Mapping[str, UseStatistics]) -> str:
-    """Returns `unmeasured`, `idle`, `under_used`, `busy` or `normal`.
-
-    Over however short a time; advice to stop something waits for the whole definition of idle.
-    """
-    work = [one for name, one in use.items() if name != "memory"]
-    if not work:
-        return "unmeasured"
-    if any(one.p95 >= BUSY_GPU_RATIO for one in work):
-        return "busy"
-    if all(one.is_quiet for one in work):
-        return "idle"
-    return "under_used" if under_used(use) else "normal"
 
 
 def pack(demands: Sequence[Mapping[str, float]], *, limit: float) -> list[list[int]]:

@@ -113,8 +113,8 @@ def fitting_types(
 ) -> Sequence[Fit]:
     """Returns the types that carry the use with headroom, cheapest first, the current one left out.
 
-    use: by measure; must hold `cpu`. Where memory was not measured, a type has at least as much as
-    the current one. Burstable types fit only what lives on the credits of the smallest of them.
+    use: by measure. Of what was not measured, a type has at least as much as the current one.
+    Burstable types fit only what lives on the credits of the smallest of them.
     """
     limit = 1 - float(headroom)
     own = capacities(current)
@@ -169,7 +169,7 @@ def _is_too_small(one: InstanceType, use: Mapping[str, float], limit: float) -> 
 def _lives_on_credits(
     one: InstanceType, own: Mapping[str, Decimal], use: Mapping[str, UseStatistics]
 ) -> bool:
-    return use["cpu"].mean * float(own["cpu"] / one.vcpus) <= BURST_BASELINE
+    return "cpu" in use and use["cpu"].mean * float(own["cpu"] / one.vcpus) <= BURST_BASELINE
 
 
 def replay(samples: Floats, *, current: Decimal, proposed: Decimal) -> tuple[float, float]:

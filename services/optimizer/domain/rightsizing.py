@@ -41,6 +41,7 @@ PROFILE = DetectorProfile(
     headroom=Decimal("0.2"),
 )
 SAVING_RATIO_MIN = Decimal("0.05")  # of the price: less is not worth a restart
+WORK = ("cpu", "gpu")  # either says what a machine does; memory alone does not
 
 
 def use_of(resource: Resource) -> dict[str, UseStatistics]:
@@ -65,9 +66,12 @@ def find(statistics: Statistics, settings: DetectorSettings) -> Iterator[Finding
             continue
         current = statistics.catalogue.find(resource.instance_type, resource.subject.region)
         use = use_of(resource)
-        if current is None or "cpu" not in use or use["cpu"].days < settings.history_days_min:
+        work = [use[name] for name in WORK if name in use]
+        if current is None or not work or current.hourly_price <= 0:
             continue
-        if is_busy(use) or use["cpu"].is_idle or current.hourly_price <= 0:
+        if min(one.days for one in work) < settings.history_days_min:
+            continue
+        if is_busy(use) or all(one.is_idle for one in work):
             continue
         fits = fitting_types(use, current, statistics.catalogue, headroom=settings.headroom)
         ceiling = current.hourly_price * (1 - SAVING_RATIO_MIN)
@@ -98,13 +102,14 @@ def _finding(
     code = resource.subject.currency_code
     name = resource.resource_id
     limit = f"{text_of((1 - float(settings.headroom)) * 100, 2)} %"
+    work = next(use[measure] for measure in WORK if measure in use)
     return Finding(
         kind=Kind.RIGHTSIZING,
         detector_id=PROFILE.detector_id,
         key=name,
         title=f"Make {name} a {proposed.name} instead of a {current.name}",
-        summary=f"{name} uses {use['cpu'].p95:.0%} of its CPU at the 95th percentile. A "
-        f"{proposed.name} carries that at {best.highest:.0%} and costs "
+        summary=f"{name} uses {work.p95:.0%} of its {work.measure.upper()} at the 95th "
+        f"percentile. A {proposed.name} carries that at {best.highest:.0%} and costs "
         f"{amount_text(saving, code)} less a month.",
         scope=scope_of(resource.running),
         currency_code=code,

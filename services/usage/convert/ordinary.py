@@ -19,6 +19,7 @@ from services.kernel.money import INTEGER_DIGITS_MAX
 from services.usage.domain.event import (
     EVENT_ID_LENGTH_MAX,
     SOURCE_LENGTH_MAX,
+    UTILIZATION_MAX,
     Attributes,
     Costs,
     Outcome,
@@ -104,7 +105,7 @@ def ordinary_event(message: usage_model_pb2.UsageEvent) -> UsageEvent | None:
         components is None
         or (costs is None and attributes.currency_code)
         or (latency_ms is not None and not 0 <= latency_ms <= LATENCY_MS_MAX)
-        or (utilization is not None and not 0 <= utilization <= 1)
+        or (utilization is not None and not 0 <= utilization <= UTILIZATION_MAX)
     ):
         return None
     return _new_event(

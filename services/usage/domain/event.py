@@ -14,6 +14,7 @@ TAGS_MAX = 64  # AWS allows 50 user tags and adds its own
 TAG_KEY_LENGTH_MAX = 256
 TAG_VALUE_LENGTH_MAX = 1024
 COMPONENTS_MAX = 16
+UTILIZATION_MAX = 10  # of the capacity; what is beyond is a percentage taken for a share
 
 
 class Outcome(IntEnum):
@@ -70,7 +71,8 @@ class UsageEvent(NamedTuple):
     quantity: in `attributes.unit`, >= 0 unless `cost` is given (bills hold corrections).
     components: (meter, quantity) pairs that prices apply to; empty means the unit is the meter.
     cost: what was already billed elsewhere; None means the event is rated here.
-    latency_ms: >= 0 or None. utilization: share in [0, 1] or None. capacity: in unit, or None.
+    latency_ms: >= 0 or None. utilization: share in [0, UTILIZATION_MAX], above 1 where a sample
+    passes capacity, or None. capacity: in unit, or None.
     bill_columns: what a bill's row says beyond that, a JSON object of texts, "" for other usage.
     """
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from services.kernel.period import Period
 from services.optimizer.domain.catalogue import Catalogue, InstanceType
 from services.optimizer.domain.catalogue_file import read_catalogue
-from services.optimizer.domain.statistics import Floats, UtilizationSamples
+from services.optimizer.domain.statistics import Floats, Statistics, UtilizationSamples
+from tests.optimizer.domain.making import series
 
 HOUR = 3600.0
 KIB_PER_GIB = 1024 * 1024
@@ -84,6 +89,44 @@ def pods(path: Path) -> Iterator[Pod]:
         )
 
 
+def rented(known: Sequence[Pod]) -> Statistics:
+    """The pods as usage by the hour, each at the price of a whole GPU; half a one can be had.
+
+    Their traces hold a day at most, which repeats for eight: advice waits for a week.
+    """
+    days = 8
+    members, samples = [], []
+    for number, pod in enumerate(known, 1):
+        tags = {"instance_type": "gpu.whole"}
+        paid = np.full(days * 24, 4.0)
+        members.append(
+            series(number, paid, resource_id=pod.name, resource_type="gpu", region="cn", tags=tags)
+        )
+        hours = np.concatenate([pod.hours + day * 24 for day in range(days)])
+        samples.append(UtilizationSamples(pod.name, "gpu", hours, np.tile(pod.gpu, days)))
+    whole = InstanceType(
+        name="gpu.whole",
+        family="gpu",
+        provider="",
+        region="cn",
+        vcpus=Decimal(8),
+        memory_gib=Decimal(48),
+        gpus=Decimal(1),
+        hourly_price=Decimal(4),
+        currency_code="USD",
+    )
+    half = replace(whole, name="gpu.half", gpus=Decimal("0.5"), hourly_price=Decimal("2.2"))
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    return Statistics(
+        period=Period(start, start + timedelta(days=days)),
+        tz=ZoneInfo("UTC"),
+        currency_code="USD",
+        series=members,
+        utilization=samples,
+        catalogue=Catalogue([whole, half]),
+    )
+
+
 def aws_catalogue(path: Path) -> Catalogue:
     return Catalogue(read_catalogue(path.read_bytes(), catalogue_id="aws-us-east-1").types)
 
@@ -100,6 +143,55 @@ def current_type(machine: Machine, catalogue: Catalogue) -> InstanceType:
         and not one.gpus
     ]
     return min(fitting, key=lambda one: (one.hourly_price, one.name))
+
+
+def hosted(known: Sequence[Machine], catalogue: Catalogue, *, is_half: bool) -> Statistics:
+    """The machines as usage by the hour, over their traces or the first half of each.
+
+    Beside the catalogue is a type of each machine's own size and family, at the price of the
+    cheapest type that it fits into, so that nothing is paid for what it does not have.
+    """
+    hours = int(max(one.hours[-1] for one in known)) + 1
+    hours = -(-hours // (48 if is_half else 24)) * 24
+    own, members = [], []
+    samples: list[UtilizationSamples] = []
+    for number, machine in enumerate(known, 1):
+        current = current_type(machine, catalogue)
+        mine = replace(
+            current,
+            name=f"own-{machine.name}",
+            family=f"own-{machine.name}",
+            vcpus=machine.cores,
+            memory_gib=machine.memory_gib,
+            is_current=False,
+        )
+        own.append(mine)
+        members.append(
+            series(
+                number,
+                np.full(hours, float(current.hourly_price)),
+                resource_id=machine.name,
+                provider=current.provider,
+                region=current.region,
+                tags={"instance_type": mine.name},
+            )
+        )
+        if is_half:
+            samples += machine.half(is_first=True).values()
+        else:
+            samples += [
+                UtilizationSamples(machine.name, "cpu", machine.hours, machine.cpu),
+                UtilizationSamples(machine.name, "memory", machine.hours, machine.memory),
+            ]
+    start = datetime(2013, 8, 12, tzinfo=UTC)
+    return Statistics(
+        period=Period(start, start + timedelta(hours=hours)),
+        tz=ZoneInfo("UTC"),
+        currency_code="USD",
+        series=members,
+        utilization=samples,
+        catalogue=Catalogue([*catalogue.types, *own]),
+    )
 
 
 def rows(path: Path) -> Iterator[dict[str, str]]:

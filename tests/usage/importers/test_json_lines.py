@@ -144,7 +144,7 @@ INVALID = [
     ({"retries": 10_001}, "retries"),
     ({"latencyMs": "1.5"}, "latency_ms"),
     ({"capacity": "-1"}, "capacity"),
-    ({"utilization": 1.5}, "utilization"),
+    ({"utilization": 10.5}, "utilization"),
     ({"utilization": []}, "utilization"),
     ({"userId": "a\x00b"}, "user_id"),
     ({"surprise": 1}, "surprise"),

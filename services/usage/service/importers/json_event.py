@@ -16,6 +16,7 @@ from services.usage.domain.event import (
     COMPONENTS_MAX,
     EVENT_ID_LENGTH_MAX,
     SOURCE_LENGTH_MAX,
+    UTILIZATION_MAX,
     Attributes,
     Costs,
     Outcome,
@@ -268,13 +269,13 @@ def _optional_share(value: object) -> float | None:
     if value is None:
         return None
     share = _decimal_share(value)
-    if not 0 <= share <= 1:
-        raise RowProblem("utilization", "is not a share from 0 to 1")
+    if not 0 <= share <= UTILIZATION_MAX:
+        raise RowProblem("utilization", f"is not a share from 0 to {UTILIZATION_MAX}")
     return float(share)
 
 
 def _decimal_share(value: object) -> Decimal:
     """Reads a binary fraction: its digits beyond the eighteenth do not matter."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise RowProblem("utilization", "is not a share from 0 to 1")
+        raise RowProblem("utilization", "is no share of the capacity")
     return rounded_number(str(value), "utilization")

@@ -27,3 +27,10 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
         path = item.path.relative_to(root)
         group = "stacks" if path.parts[0] in _STACKS else str(path)
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what tests counted, as the steps of a state machine."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid}: {name} {value}")

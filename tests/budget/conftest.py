@@ -25,6 +25,7 @@ from services.kernel.cache import Cache
 from services.kernel.clock import ManualClock, SystemClock
 from services.kernel.database import Database, PoolLimits
 from services.kernel.ids import new_id
+from services.kernel.workers import Workers
 from services.usage import bootstrap as usage_bootstrap
 from services.usage.service.rolling_up import RollUp
 from services.usage.settings import UsageSettings
@@ -94,6 +95,15 @@ async def built(
     )
     usage = usage_server.server.channel_with(service_token_of("budget", tenant=""))
     return bootstrap.build(budget_database, usage, settings, clock=clock)
+
+
+@pytest.fixture
+async def working(built: BudgetService) -> AsyncIterator[None]:
+    """Lets the service's workers run."""
+    workers = Workers(built.workers)
+    workers.start()
+    yield
+    await workers.stop(5)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import grpc
 import pytest
 from finops.budget.v1 import ledger_model_pb2, ledger_service_pb2, spend_messages_pb2
 
-from services.budget.bootstrap import BudgetService
 from services.budget.convert.cost_feed import CostFeedExpired, StubCostFeed
 from services.budget.domain.cost_fact import CostFact
 from services.budget.domain.scope import SpendAttributes
@@ -23,20 +22,10 @@ from services.kernel.clock import ManualClock, SystemClock
 from services.kernel.database import Database
 from services.kernel.exchange import ExchangeRates
 from services.kernel.feed import FeedItem, FeedPosition
-from services.kernel.workers import Workers
 from tests.budget.conftest import NOW, Caller, RunningUsage
 from tests.budget.test_spend import authorize, make_budget, settle
 from tests.support.server import refused, service_token_of
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-async def working(built: BudgetService) -> AsyncIterator[None]:
-    """Lets the service's workers run."""
-    workers = Workers(built.workers)
-    workers.start()
-    yield
-    await workers.stop(5)
 
 
 async def spent(caller: Caller) -> tuple[str, str]:
@@ -223,6 +212,7 @@ async def test_two_authorizations_that_name_one_event_count_it_once(
 async def test_what_costs_more_than_its_hold_shows_as_excess_of_work_and_period(
     caller: Caller,
 ) -> None:
+    """BerriAI/litellm discussion 50438: spend of calls beyond their size was lost."""
     budget_id = await make_budget(caller, "10")
     settled = await authorize(caller, "3")
     billed = await authorize(caller, "6")

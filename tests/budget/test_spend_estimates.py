@@ -14,55 +14,8 @@ from tests.budget.test_spend import authorize, make_budget, settle
 from tests.support.server import refused
 
 
-async def test_a_burst_is_admitted_by_what_such_work_costs_not_by_its_worst_case(
-    caller: Caller,
-) -> None:
-    """BerriAI/litellm#38647, #27509 and discussion 50438: worst cases filled the counter.
-
-    As that stress test of a peer: 20 calls at once whose worst case is 50 times their cost.
-    """
-    await make_budget(caller, "100")
-    for _ in range(20):
-        held = await authorize(caller, "3", subject={"resource_id": "model-a"})
-        await settle(caller, held.authorization_id, "2")
-    work: dict[str, Any] = {
-        "subject": {"resource_id": "model-a"},
-        "usage_max": {"output_token": "100000"},
-    }
-
-    burst = await asyncio.gather(*(authorize(caller, **work) for _ in range(20)))
-
-    estimate = burst[0].decision.estimate
-    assert estimate.method == spend_model_pb2.ESTIMATE_METHOD_HISTORY
-    assert (estimate.amount.amount, estimate.quantile_ratio) == ("2", "0.9")
-    assert estimate.sample_count == 20
-    assert estimate.excess_probability_ratio == "0"
-    assert estimate.explanation == "90% of 20 calls of llm model-a cost at most 2 USD."
-    for held in burst:
-        await settle(caller, held.authorization_id, "2")
-    trial = await authorize(caller, "0", validate_only=True)
-    assert trial.decision.checks[0].spent.amount == "80"
-
-
-async def test_work_without_a_known_price_meets_each_budgets_policy(caller: Caller) -> None:
-    """BerriAI/litellm#35524: work whose cost nobody could estimate reserved nothing."""
-    lenient = await make_budget(caller, unpriced_policy=model.UNPRICED_POLICY_ALLOW_AND_FLAG)
-    allowed = await authorize(caller)
-    await make_budget(caller, scope=model.BudgetScope(resource_type="llm"))
-    refusal = await refused(authorize(caller))
-
-    assert allowed.decision.outcome == spend_model_pb2.SPEND_OUTCOME_ALLOWED_UNPRICED
-    assert allowed.decision.checks[0].budget_id == lenient
-    assert allowed.held.amount == "0"
-    assert refusal.reason == "SPEND_UNPRICED"
-    assert "RetryInfo" not in refusal.details
-    settled = await settle(caller, allowed.authorization_id, "3")
-    assert settled.excess.amount == "3"
-
-
-async def test_expected_quantities_are_priced_by_the_price_book(
-    caller: Caller, usage_server: RunningUsage
-) -> None:
+async def set_prices(usage_server: RunningUsage, caller: Caller) -> None:
+    """Prices the house's models: 3 USD a million tokens in, 15 out."""
     channel = usage_server.server.channel("org_admin", tenant=caller.tenant_id)
     pricing: Any = pricing_service_pb2_grpc.PricingServiceStub(channel)
     await pricing.CreatePriceBook(
@@ -85,6 +38,83 @@ async def test_expected_quantities_are_priced_by_the_price_book(
                 )
             )
         )
+
+
+async def test_a_burst_is_admitted_by_what_such_work_costs_not_by_its_worst_case(
+    caller: Caller, usage_server: RunningUsage
+) -> None:
+    """BerriAI/litellm#38647, #27509 and discussion 50438: worst cases filled the counter.
+
+    As that stress test of a peer: 20 calls at once whose worst case is 50 times their cost, and a
+    budget that has room for their cost and for nothing more.
+    """
+    await set_prices(usage_server, caller)
+    await make_budget(caller, "60")
+    for _ in range(10):  # of earlier work
+        held = await authorize(caller, "2", subject={"resource_id": "house-large"})
+        await settle(caller, held.authorization_id, "2")
+    work: dict[str, Any] = {
+        "subject": {"resource_id": "house-large"},
+        "usage_max": {"input_token": "10000000", "output_token": "4666666.66"},
+    }
+
+    burst = await asyncio.gather(*(authorize(caller, **work) for _ in range(20)))
+    beyond = await refused(authorize(caller, **work))
+
+    estimate = burst[0].decision.estimate
+    assert estimate.method == spend_model_pb2.ESTIMATE_METHOD_HISTORY
+    assert (estimate.amount.amount, estimate.worst_case.amount) == ("2", "99.9999999")
+    assert (estimate.quantile_ratio, estimate.sample_count) == ("0.9", 10)
+    assert estimate.excess_probability_ratio == "0"
+    assert estimate.explanation == "90% of 10 calls of llm house-large cost at most 2 USD."
+    assert beyond.reason == "SPEND_LIMIT_REACHED"
+    for held in burst:
+        await settle(caller, held.authorization_id, "2")
+    trial = await authorize(caller, "0", validate_only=True)
+    assert trial.decision.checks[0].spent.amount == "60"
+
+
+async def test_work_of_which_only_bounds_are_known_holds_them_until_there_is_history(
+    caller: Caller, usage_server: RunningUsage
+) -> None:
+    """BerriAI/litellm#35524: a model nobody had called before reserved nothing, or was refused."""
+    await set_prices(usage_server, caller)
+    await make_budget(caller, "100")
+    work: dict[str, Any] = {
+        "subject": {"resource_id": "house-new"},
+        "usage_max": {"output_token": "4000000"},
+    }
+
+    first = await authorize(caller, **work)
+    second = await refused(authorize(caller, **work))
+
+    estimate = first.decision.estimate
+    assert estimate.method == spend_model_pb2.ESTIMATE_METHOD_PRICE_BOOK
+    assert (first.held.amount, estimate.worst_case.amount) == ("60", "60")
+    assert "bounds" in estimate.explanation
+    assert second.reason == "SPEND_LIMIT_REACHED"
+
+
+async def test_work_without_a_known_price_meets_each_budgets_policy(caller: Caller) -> None:
+    """BerriAI/litellm#35524: work whose cost nobody could estimate reserved nothing."""
+    lenient = await make_budget(caller, unpriced_policy=model.UNPRICED_POLICY_ALLOW_AND_FLAG)
+    allowed = await authorize(caller)
+    await make_budget(caller, scope=model.BudgetScope(resource_type="llm"))
+    refusal = await refused(authorize(caller))
+
+    assert allowed.decision.outcome == spend_model_pb2.SPEND_OUTCOME_ALLOWED_UNPRICED
+    assert allowed.decision.checks[0].budget_id == lenient
+    assert allowed.held.amount == "0"
+    assert refusal.reason == "SPEND_UNPRICED"
+    assert "RetryInfo" not in refusal.details
+    settled = await settle(caller, allowed.authorization_id, "3")
+    assert settled.excess.amount == "3"
+
+
+async def test_expected_quantities_are_priced_by_the_price_book(
+    caller: Caller, usage_server: RunningUsage
+) -> None:
+    await set_prices(usage_server, caller)
     await make_budget(caller)
 
     held = await authorize(

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -16,6 +16,7 @@ from functools import partial
 
 import pytest
 from finops.budget.v1 import budget_model_pb2, budget_service_pb2, spend_messages_pb2
+from finops.budget.v1.budget_model_pb2 import BudgetScope
 from finops.budget.v1.ledger_service_pb2 import ListBudgetPeriodsRequest
 from finops.budget.v1.spend_model_pb2 import SpendSubject
 from finops.common.v1.money_pb2 import Money
@@ -36,8 +37,15 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.fault
 
-CLIENTS = 8
-LIMIT = Decimal(100)
+CLIENTS = 64
+# All four cover the work; the first is the tightest.
+CHAIN = (
+    (Decimal(100), BudgetScope()),
+    (Decimal(105), BudgetScope(resource_type="llm")),
+    (Decimal(110), BudgetScope(user_id="ada")),
+    (Decimal(115), BudgetScope(user_id="ada", project="apollo", resource_type="llm")),
+)
+SUBJECT = SpendSubject(resource_type="llm", user_id="ada", project="apollo")
 HOLD = timedelta(seconds=2)
 _RETRY = Retry(attempts=1_000, pause_seconds_max=0.5)
 
@@ -45,11 +53,11 @@ _RETRY = Retry(attempts=1_000, pause_seconds_max=0.5)
 class Spenders:
     """Clients that authorize, then settle, release, forget or settle late, and try again."""
 
-    def __init__(self, clients: Sequence[AsyncClient], budget_id: str) -> None:
-        """clients: of each replica one, whom the spenders use in turn."""
+    def __init__(self, clients: Sequence[AsyncClient], limits: Mapping[str, Decimal]) -> None:
+        """clients: of each replica one, whom the spenders use in turn. limits: by budget."""
         self.clients = clients
         self.client = clients[0]
-        self.budget_id = budget_id
+        self.limits = limits
         self.settled: dict[str, Decimal] = {}
         self.calls = 0
         self.refusals = 0
@@ -75,7 +83,7 @@ class Spenders:
 
     async def _authorized(self, client: AsyncClient, amount: Decimal) -> str | None:
         request = spend_messages_pb2.AuthorizeSpendRequest(
-            subject=SpendSubject(resource_type="llm"),
+            subject=SUBJECT,
             amount=Money(currency_code="USD", amount=f"{amount:f}"),
             request_id=new_id(),
         )
@@ -87,9 +95,11 @@ class Spenders:
                 raise
             self.refusals += 1
             return None
-        for check in answer.spend_authorization.decision.checks:
+        checks = answer.spend_authorization.decision.checks
+        assert {check.budget_id for check in checks} == set(self.limits)
+        for check in checks:
             taken = [Decimal(money.amount) for money in (check.spent, check.held, check.asked)]
-            assert sum(taken) <= LIMIT
+            assert sum(taken) <= self.limits[check.budget_id]
         return answer.spend_authorization.authorization_id
 
     async def _settled(self, client: AsyncClient, authorization_id: str, cost: Decimal) -> None:
@@ -116,10 +126,8 @@ class Spenders:
 
 
 @asynccontextmanager
-async def spenders(
-    stack: RunningStack, *, count: int = CLIENTS, replicas: Sequence[str] = ()
-) -> AsyncIterator[Spenders]:
-    """Runs clients against a budget of 100 USD, and asserts at the end that nothing is lost.
+async def spenders(stack: RunningStack, *, replicas: Sequence[str] = ()) -> AsyncIterator[Spenders]:
+    """Runs 64 clients against the chain of budgets, and asserts at the end that nothing is lost.
 
     replicas: targets of the budget service, which the clients share; none for the stack's own.
     """
@@ -133,19 +141,8 @@ async def spenders(
             )
             for target in replicas or [targets["budget"]]
         ]
-        made = await clients[0].budgets.CreateBudget(
-            budget_service_pb2.CreateBudgetRequest(
-                budget=budget_model_pb2.Budget(
-                    display_name="Faults",
-                    scope=budget_model_pb2.BudgetScope(),
-                    cadence=budget_model_pb2.BUDGET_CADENCE_YEARLY,
-                    amount=Money(currency_code="USD", amount=str(LIMIT)),
-                    enforcement=budget_model_pb2.BUDGET_ENFORCEMENT_HARD,
-                )
-            )
-        )
-        running = Spenders(clients, made.budget.budget_id)
-        tasks = [asyncio.create_task(running.spend(number)) for number in range(count)]
+        running = Spenders(clients, await budgets(clients[0]))
+        tasks = [asyncio.create_task(running.spend(number)) for number in range(CLIENTS)]
         yield running
         running.stop()
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -153,18 +150,36 @@ async def spenders(
         await assert_nothing_lost(running)
 
 
+async def budgets(client: AsyncClient) -> dict[str, Decimal]:
+    """Creates the chain, and returns the limit of each budget."""
+    limits = {}
+    for limit, scope in CHAIN:
+        request = budget_service_pb2.CreateBudgetRequest(
+            budget=budget_model_pb2.Budget(
+                display_name="Faults",
+                scope=scope,
+                cadence=budget_model_pb2.BUDGET_CADENCE_YEARLY,
+                amount=Money(currency_code="USD", amount=str(limit)),
+                enforcement=budget_model_pb2.BUDGET_ENFORCEMENT_HARD,
+            )
+        )
+        limits[(await client.budgets.CreateBudget(request)).budget.budget_id] = limit
+    return limits
+
+
 async def assert_nothing_lost(running: Spenders) -> None:
-    """Asserts that what was settled is spent, once each, and that every hold ends."""
-    request = ListBudgetPeriodsRequest(budget_id=running.budget_id)
+    """Asserts that what was settled is spent in each budget, once, and that every hold ends."""
     expected = sum(running.settled.values(), Decimal(0))
+    for budget_id in running.limits:
+        request = ListBudgetPeriodsRequest(budget_id=budget_id)
 
-    async def is_settled() -> bool:
+        async def is_given_back(request: ListBudgetPeriodsRequest = request) -> bool:
+            answer = await running.client.ledger.ListBudgetPeriods(request)
+            return Decimal(answer.periods[0].totals.held.amount) == 0
+
+        await eventually(is_given_back, seconds=PATIENCE_SECONDS)
         answer = await running.client.ledger.ListBudgetPeriods(request)
-        return Decimal(answer.periods[0].totals.held.amount) == 0
-
-    await eventually(is_settled, seconds=PATIENCE_SECONDS)
-    answer = await running.client.ledger.ListBudgetPeriods(request)
-    assert Decimal(answer.periods[0].totals.spent.amount) == expected
+        assert Decimal(answer.periods[0].totals.spent.amount) == expected
 
 
 async def progress(running: Spenders, calls: int) -> None:
@@ -232,7 +247,7 @@ async def test_a_hard_limit_holds_while_one_of_two_replicas_is_killed_under_64_c
             await eventually(partial(serves_grpc, second), seconds=PATIENCE_SECONDS)
             # Who speaks with the second goes over to the first when it is gone.
             replicas = [first, f"ipv4:{second},{first}"]
-            async with spenders(stack, count=64, replicas=replicas) as running:
+            async with spenders(stack, replicas=replicas) as running:
                 await progress(running, 100)
                 process.kill()
                 await progress(running, 100)
@@ -251,8 +266,8 @@ async def test_a_hard_limit_holds_and_no_settlement_is_lost_while_a_process_dies
 
     async with spenders(stack) as running:
         for _ in range(10 if is_full else 1):
-            await progress(running, 20)
+            await progress(running, 100)
             await restarted(name, stack)
-        await progress(running, 20)
+        await progress(running, 100)
 
     assert running.settled

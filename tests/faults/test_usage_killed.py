@@ -17,6 +17,7 @@ pytestmark = pytest.mark.fault
 async def test_every_event_counts_once_however_often_the_service_is_killed(
     stack: RunningStack, load: Load, *, is_full: bool
 ) -> None:
+    """openmeterio/openmeter#5118: an event whose first try died was metered zero times."""
     rounds = 20 if is_full else 4
     killed: set[int] = set()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -71,11 +71,13 @@ class LocalServer:
         """Returns a channel of a caller with these roles, for generated stubs."""
         return self.channel_with(token_of(*roles, tenant=tenant, subject=subject))
 
-    def channel_with(self, credential: str) -> PeerChannel:
-        """Returns a channel that shows the credential."""
-        channel = PeerChannel(
-            self.target, peer="local", authorization=lambda: f"Bearer {credential}"
-        )
+    def channel_with(self, credential: str | Callable[[], str]) -> PeerChannel:
+        """Returns a channel that shows the credential, or what makes a fresh one for each call."""
+
+        def authorization() -> str:
+            return f"Bearer {credential if isinstance(credential, str) else credential()}"
+
+        channel = PeerChannel(self.target, peer="local", authorization=authorization)
         self._channels.append(channel)
         return channel
 

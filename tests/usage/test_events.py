@@ -80,6 +80,7 @@ async def merge(database: Database, tenant: str) -> None:
 async def test_a_replacement_adds_a_reversal_and_a_revision(
     recorder: Recorder, contexts: TenantContexts, usage_database: Database, tenant: str
 ) -> None:
+    """BerriAI/litellm#31835, langfuse/langfuse-docs#2018: past cost is repriced in sight of all."""
     await recorder.record(tenant, [used(1), used(2)])
     amendments = Amendments(usage_database, contexts)
     events = StoredEvents(usage_database, contexts, tokens=TOKENS, clock=ManualClock(NOON))

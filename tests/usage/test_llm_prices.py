@@ -93,6 +93,7 @@ def test_a_real_trace_costs_what_the_snapshot_says(version: str, model: str, key
 
 
 def test_cached_tokens_have_their_own_price() -> None:
+    """langfuse/langfuse#4590, #14249, #7478: cached tokens were priced as others."""
     expected = json.loads(
         shared_path("llm_usage", "expected_mooncake_conversation_first_half.json").read_text()
     )
@@ -110,6 +111,7 @@ def test_cached_tokens_have_their_own_price() -> None:
 
 
 def test_two_snapshots_in_one_book_hold_one_after_the_other() -> None:
+    """BerriAI/litellm#38730: a stale price map told a fifth of the spend, or five times it."""
     change = datetime(2025, 9, 1, tzinfo=UTC)
     paths = [
         shared_path("llm_prices", LITELLM.format(version)) for version in ("1.72.0", "1.109.1")

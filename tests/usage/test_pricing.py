@@ -99,6 +99,7 @@ async def planned_price(desk: Desk, at: datetime, meter: str = "hour") -> str:
 async def test_a_price_ends_and_another_follows_while_the_past_stays(
     desk: Desk, usage_database: Database
 ) -> None:
+    """langfuse/langfuse#12184: the instant from which a price holds was ignored."""
     stub = await make_book(desk)
     first = await stub.CreatePrice(messages.CreatePriceRequest(price=vm("2")))
 

@@ -56,6 +56,7 @@ async def test_accepted_events_are_counted_in_storage_and_feed(
 async def test_sending_again_changes_nothing(
     recorder: Recorder, usage_database: Database, tenant: str
 ) -> None:
+    """langfuse/langfuse#15917, #16292: a retry billed twice, or its refusal stopped metering."""
     await recorder.record(tenant, [event(1), event(2)])
 
     receipt = await recorder.record(tenant, [event(2), event(3), event(1)])
@@ -67,6 +68,7 @@ async def test_sending_again_changes_nothing(
 async def test_same_id_with_another_payload_is_a_conflict_and_changes_nothing(
     recorder: Recorder, usage_database: Database, tenant: str
 ) -> None:
+    """getlago/lago-api#4163, #4260, #4586, #6209: an id alone is no identity."""
     await recorder.record(tenant, [event(1)])
 
     receipt = await recorder.record(tenant, [event(1, amount="9"), event(2)])
@@ -88,6 +90,7 @@ async def test_an_event_twice_in_one_batch_is_stored_once(
 async def test_concurrent_shuffled_batches_of_the_same_events_count_once(
     recorder: Recorder, usage_database: Database, tenant: str
 ) -> None:
+    """getlago/lago-api#4725, #4744, #5416, #5359: duplicates were billed."""
     batches = []
     for seed in range(8):
         batch = [event(n) for n in range(500)]
@@ -105,6 +108,7 @@ async def test_concurrent_shuffled_batches_of_the_same_events_count_once(
 async def test_the_same_id_of_two_tenants_is_two_events(
     recorder: Recorder, usage_database: Database, tenant: str
 ) -> None:
+    """getlago/lago-api#5327: the key of a duplicate left out part of the identity."""
     other = f"{tenant}-other"
 
     first = await recorder.record(tenant, [event(1)])

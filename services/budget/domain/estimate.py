@@ -77,6 +77,12 @@ def by_prices(amount: Money, *, worst_case: Money | None) -> CostEstimate:
     return CostEstimate(EstimateMethod.PRICE_BOOK, amount, text, worst_case)
 
 
+def by_bounds(worst_case: Money) -> CostEstimate:
+    """Returns the most that the work can cost: safe, and only until there is some history."""
+    text = "Nothing is known of such work but its own bounds, priced by the price book."
+    return CostEstimate(EstimateMethod.PRICE_BOOK, worst_case, text, worst_case)
+
+
 def by_default(amount: Money, *, worst_case: Money | None) -> CostEstimate:
     """Returns the operator's fixed amount, no higher than the bounds allow."""
     text = "Neither prices nor history are known; the operator's fixed amount is held."

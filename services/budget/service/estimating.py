@@ -10,6 +10,7 @@ from typing import Final
 
 from services.budget.domain.estimate import (
     CostBucket,
+    by_bounds,
     by_caller,
     by_default,
     by_history,
@@ -61,8 +62,9 @@ class Estimates:
         usage_max: Mapping[str, Decimal],
         currency_code: str,
     ) -> CostEstimate:
-        """Returns the amount to hold: the caller's, by prices, by history, or the operator's.
+        """Returns the amount to hold: by the first of these that is known.
 
+        The caller's, by prices, by history, the operator's, all that the work's bounds allow.
         currency_code: of an estimate that there is none.
         """
         if amount is not None:
@@ -81,6 +83,8 @@ class Estimates:
                 return found
         if self._default_hold is not None:
             return by_default(self._default_hold, worst_case=worst_case)
+        if worst_case is not None:
+            return by_bounds(worst_case)
         return unpriced(currency_code)
 
     async def _by_history(

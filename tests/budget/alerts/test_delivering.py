@@ -216,6 +216,7 @@ async def test_a_worker_that_dies_with_a_delivery_leaves_it_to_another(alerting:
 
 
 async def test_workers_side_by_side_send_each_once(alerting: Alerting) -> None:
+    """flexprice/flexprice#2155: alerts sent twice made two invoices."""
     async with http_receiver() as receiver:
         channels = [await alerting.webhook(receiver.url) for _ in range(4)]
         for channel_id in channels * 3:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -12,24 +11,13 @@ from finops.budget.v1 import alert_model_pb2 as model
 from finops.budget.v1 import budget_model_pb2
 from finops.budget.v1 import notification_model_pb2 as notifications
 
-from services.budget.bootstrap import BudgetService
 from services.budget.store.alert_candidates import PeriodKey
-from services.kernel.workers import Workers
 from tests.budget.alerts.alerting import Alerting
 from tests.budget.alerts.receiving import Mailbox, Receiver, http_receiver
 from tests.budget.alerts.test_firing import half, ratios
 from tests.budget.conftest import NOW
 from tests.budget.making import create, money, update
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-async def working(built: BudgetService) -> AsyncIterator[None]:
-    """Lets the service's workers run."""
-    workers = Workers(built.workers)
-    workers.start()
-    yield
-    await workers.stop(5)
 
 
 def bodies(receiver: Receiver) -> list[dict[str, object]]:
@@ -40,7 +28,10 @@ def bodies(receiver: Receiver) -> list[dict[str, object]]:
 async def test_a_mail_about_recorded_usage_is_there_within_seconds(
     alerting: Alerting, mailbox: Mailbox
 ) -> None:
-    """Cyclenerd #9, innovation-sandbox #168, cloud-custodian #5324: budgets that lag hours."""
+    """Cyclenerd/poweroff-google-cloud-cap-billing#9: budgets lag hours, and ten thousand dollars.
+
+    aws-solutions/innovation-sandbox-on-aws#168: the same, of another cloud.
+    """
     await create(alerting.caller, recipients=["ada@example.com"], thresholds=[half()])
 
     began = time.perf_counter()
@@ -60,7 +51,7 @@ async def test_a_mail_about_recorded_usage_is_there_within_seconds(
 async def test_costs_and_budgets_are_told_to_those_who_subscribed_and_asked_for_them(
     alerting: Alerting,
 ) -> None:
-    """Openmeter #94: quotas and webhooks."""
+    """openmeterio/openmeter#94: quotas and webhooks."""
     async with http_receiver() as receiver:
         channel_id = await alerting.webhook(receiver.url)
         await alerting.subscribe(channel_id, "budget.created", "budget.updated")
@@ -97,7 +88,7 @@ def changes(receiver: Receiver) -> list[str]:
 async def test_a_forecast_that_passes_the_limit_alerts_and_resolves_when_it_no_longer_does(
     alerting: Alerting,
 ) -> None:
-    """cloud-custodian #5324: guardrails on projected spend."""
+    """cloud-custodian/cloud-custodian#5324: guardrails on projected spend."""
     for days in range(1, 15):
         await alerting.caller.record("10", NOW - timedelta(days=days))
     forecast = budget_model_pb2.AlertThreshold(
@@ -124,7 +115,7 @@ async def test_a_forecast_that_passes_the_limit_alerts_and_resolves_when_it_no_l
 
 
 async def test_a_budget_made_over_spend_that_is_there_alerts_at_once(alerting: Alerting) -> None:
-    """Litellm #37144: a budget that does not know what was spent."""
+    """BerriAI/litellm#37144: a budget that does not know what was spent."""
     await alerting.caller.record("80")
 
     await create(alerting.caller)

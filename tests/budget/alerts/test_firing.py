@@ -34,7 +34,7 @@ def ratios(alerts: list[model.Alert]) -> list[str]:
 async def test_each_threshold_fires_once_a_period_however_often_spend_grows(
     alerting: Alerting,
 ) -> None:
-    """Litellm #3738, #3113, #1612, #32597: an alert on every request."""
+    """BerriAI/litellm#3738, #3113, #32597: an alert on every request."""
     await create(alerting.caller)
 
     for _ in range(12):
@@ -49,7 +49,7 @@ async def test_each_threshold_fires_once_a_period_however_often_spend_grows(
 async def test_own_percentages_fire_and_a_hundred_and_twenty_percent_too(
     alerting: Alerting,
 ) -> None:
-    """Litellm #1612: percentages of one's own; openmeter #3200: numbers that never fired."""
+    """BerriAI/litellm#1612, openmeterio/openmeter#3200: own percentages; numbers never fired."""
     thresholds = [
         budget_model_pb2.AlertThreshold(threshold_ratio=ratio) for ratio in ("0.1", "0.333", "1.2")
     ]
@@ -67,7 +67,7 @@ async def test_own_percentages_fire_and_a_hundred_and_twenty_percent_too(
 
 
 async def test_the_next_period_alerts_anew(alerting: Alerting) -> None:
-    """Twentyhq #16801: alerts of the payment provider fire in the first cycle only."""
+    """twentyhq/twenty#16801: alerts of the payment provider fire in the first cycle only."""
     await create(
         alerting.caller, cadence=budget_model_pb2.BUDGET_CADENCE_DAILY, thresholds=[half()]
     )
@@ -198,7 +198,7 @@ async def test_a_replica_that_has_not_seen_a_budget_yet_resolves_its_alert_with_
 async def test_a_mail_and_a_signed_webhook_tell_of_an_alert(
     alerting: Alerting, mailbox: Mailbox
 ) -> None:
-    """Langfuse #714, opencost #737: cost alerts that reach somebody."""
+    """langfuse/langfuse#714, opencost/opencost#737, #3867: cost alerts that reach somebody."""
     async with http_receiver() as receiver:
         channel_id = await alerting.webhook(receiver.url)
         await create(

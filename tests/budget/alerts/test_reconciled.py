@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from finops.budget.v1 import alert_model_pb2 as model
 from structlog.testing import capture_logs
 
 from services.budget import bootstrap
-from services.budget.bootstrap import BudgetService
 from services.budget.convert.usage_reader import StubUsageReader
 from services.budget.domain.terms import BudgetTerms
 from services.budget.errors import UsageRefused
@@ -20,7 +17,6 @@ from services.budget.settings import BudgetSettings
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.period import Period
-from services.kernel.workers import Workers
 from tests.budget.alerts.alerting import Alerting
 from tests.budget.alerts.test_firing import half, ratios
 from tests.budget.conftest import RunningUsage
@@ -28,15 +24,6 @@ from tests.budget.making import create
 from tests.budget.test_cost_ledger import become, reconciled
 from tests.support.server import service_token_of
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-async def working(built: BudgetService) -> AsyncIterator[None]:
-    """Lets the service's workers run."""
-    workers = Workers(built.workers)
-    workers.start()
-    yield
-    await workers.stop(5)
 
 
 class SomeRefused(StubUsageReader):

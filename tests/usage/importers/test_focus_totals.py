@@ -57,6 +57,7 @@ def test_kind_and_version_are_found(name: str) -> None:
 
 
 def test_no_row_is_refused_and_the_four_costs_add_up(name: str) -> None:
+    """opencost/opencost#2162, #2172, #3894: what was shown stood below the cloud's bill."""
     costs = [event.cost for event in parsed(name) if event.cost]
 
     assert len(costs) == expected(name)["rows"]

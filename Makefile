@@ -42,8 +42,9 @@ tests: setup
 docs: setup ## Writes the API reference to build/docs/api.md
 	$(BIN)/python -m tools.apidocs
 
-accuracy: setup ## Measures forecasts and anomalies on public series into docs/accuracy.md
-	@exec $(BIN)/python -m tools.accuracy $(FINOPS_SHARED_DATA)
+accuracy: setup ## Measures forecasts, anomalies and detectors into docs/accuracy*.md
+	@$(BIN)/python -m tools.accuracy $(FINOPS_SHARED_DATA)
+	@$(BIN)/python -m tests.optimizer.domain.test_accuracy
 
 pictures: setup ## Draws docs/charts anew, beside `make run`
 	@exec $(BIN)/python -m tools.charts

@@ -26,7 +26,8 @@ HEAD = """# How good forecasts and anomalies are
 
 Written by `make accuracy`. The series are halves of public sets (NN5, M4, M3, NAB) that lie beside
 the repository; `FINOPS_SHARED_DATA` names their folder. Every forecast sees the training part
-alone, with one configuration for all sets; every anomaly score sees only the rows before it.
+alone, with one configuration for all sets; every anomaly score sees only the rows before it. How
+good the optimizer's detectors are has a [page of its own](accuracy-optimizer.md).
 """
 # Results others published or measured on the whole sets or on these halves: sMAPE, MASE.
 PUBLISHED = {

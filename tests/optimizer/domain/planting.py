@@ -3,7 +3,8 @@
 A plant is mild or plain: mild ones lie near what a detector asks for, so that recall says
 something. Look-alikes are there in every tenant: a busy machine, a quiet store that keeps its
 memory full, a production machine that rests at night, a fleet at even load, work that is off-peak
-already, rare calls, a quantity far from its threshold, services that talk little.
+already, rare calls, a quantity far from its threshold, services that talk little, a machine in the
+cleanest grid, one that a cleaner grid would make dearer, and one that may not move.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from services.optimizer.domain.catalogue import Catalogue
+from services.optimizer.domain.emission import GRID_UNIT, EmissionFactor, EmissionFactors
 from services.optimizer.domain.finding import Finding, Kind
 from services.optimizer.domain.statistics import (
     AttemptGroup,
@@ -27,6 +30,7 @@ from services.optimizer.domain.tariff import PeakSchedule, Tariff, TariffModel, 
 from tests.optimizer.domain.making import (
     CATALOGUE,
     HOURS,
+    machine_type,
     samples,
     series,
     statistics,
@@ -34,6 +38,36 @@ from tests.optimizer.domain.making import (
 )
 
 COMMITTED = {"commitment_discount_id": "cd-1"}
+MOVABLE = {"movable": "true", **COMMITTED}
+# Types of another family that costs as much where the grid is clean, or more.
+TYPES = Catalogue(
+    [
+        *CATALOGUE.types,
+        *(
+            machine_type(name, size, price, region=region, is_current=False)
+            for name, size, price, region in (
+                ("c.xl", 8, "0.4", "eu"),
+                ("c.xl", 8, "0.4", "fjord"),
+                ("c.l", 4, "0.2", "eu"),
+                ("c.l", 4, "0.2", "fjord"),
+                ("d.xl", 8, "0.4", "eu"),
+                ("d.xl", 8, "0.41", "fjord"),
+            )
+        ),
+    ]
+)
+GRIDS = EmissionFactors(
+    [
+        EmissionFactor(
+            provider="acme",
+            region=region,
+            factor=Decimal(factor),
+            unit=GRID_UNIT,
+            source="a grid report",
+        )
+        for region, factor in (("eu", "0.4"), ("fjord", "0.03"), ("north", "0.7"))
+    ]
+)
 PEAK = PeakSchedule(
     "peak",
     {day * 24 + hour: Decimal("1.5") for day in range(5) for hour in range(9, 18)},
@@ -56,7 +90,8 @@ class World:
     accepted: set[tuple[Kind, str]] = field(default_factory=set)
 
     def usage(self, cost: Floats, **attributes: Any) -> UsageSeries:
-        one = series(len(self.series) + 1, cost, provider="acme", region="eu", **attributes)
+        place = {"provider": "acme", "region": "eu"} | attributes
+        one = series(len(self.series) + 1, cost, **place)
         self.series.append(one)
         return one
 
@@ -79,7 +114,8 @@ class World:
             attempts=self.attempts,
             tariffs=self.tariffs,
             schedules={PEAK.schedule_id: PEAK},
-            catalogue=CATALOGUE,
+            catalogue=TYPES,
+            factors=GRIDS,
         )
 
 
@@ -102,6 +138,13 @@ def look_alikes(world: World) -> None:
     for number in range(3):
         use = np.full(HOURS, draw.uniform(0.55, 0.65))
         world.machine(f"even-{number}", use, tags={"fleet": "even", **COMMITTED})
+    for name, kind, region, tags in (
+        ("clean", "c.xl", "fjord", MOVABLE),
+        ("dearer", "d.xl", "eu", MOVABLE),
+        ("bound", "c.xl", "eu", COMMITTED),
+    ):
+        use = np.full(HOURS, draw.uniform(0.55, 0.65))
+        world.machine(name, use, region=region, tags={"instance_type": kind, **tags})
     off_peak = np.where(WORK, 0.0, draw.uniform(0.5, 2))
     world.usage(off_peak, resource_type="job", tags={"workload": "batch"})
     rare = draw.poisson(10, HOURS).astype(float)
@@ -293,14 +336,22 @@ def plant_model(world: World) -> None:
 
 
 def plant_region(world: World) -> None:
-    world.machine("movable", np.full(HOURS, 0.65), tags={"movable": "true", **COMMITTED})
+    world.machine("movable", np.full(HOURS, 0.65), tags=MOVABLE)
     world.planted.add((Kind.REGION_MOVE, "movable"))
+
+
+def plant_carbon(world: World) -> None:
+    # Of the small ones, those with much to do are worth five kilograms a month, the others not.
+    kind, price = ("c.l", 0.2) if world.is_mild() else ("c.xl", 0.4)
+    use = np.full(HOURS, world.draw.uniform(0.55, 0.75))
+    world.machine("green", use, price=price, tags={"instance_type": kind, **MOVABLE})
+    world.planted.add((Kind.CARBON, "green"))
 
 
 PLANTS: tuple[Callable[[World], None], ...] = (
     *(plant_errors, plant_idle, plant_rightsizing, plant_shutdown, plant_scaling),
     *(plant_scheduling, plant_batching, plant_threshold, plant_pool, plant_caching),
-    *(plant_chatty, plant_commitment, plant_unused, plant_model, plant_region),
+    *(plant_chatty, plant_commitment, plant_unused, plant_model, plant_region, plant_carbon),
 )
 
 

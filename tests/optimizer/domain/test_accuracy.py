@@ -1,11 +1,10 @@
 """Precision and recall of every detector on tenants whose waste is known.
 
-`python -m tests.optimizer.domain.test_accuracy` prints the section of docs/accuracy-optimizer.md.
+`make accuracy` writes what it finds into docs/accuracy-optimizer.md.
 """
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +13,9 @@ from services.kernel.money import add_exactly
 from services.optimizer.domain.detectors import detect
 from services.optimizer.domain.finding import Kind
 from tests.optimizer.domain.planting import named, tenant
+from tests.support.source_tree import ROOT
 
+PAGE = ROOT / "docs" / "accuracy-optimizer.md"
 TENANTS = 200
 CLEAN_EVERY = 5  # of the tenants one in so many has no waste
 
@@ -88,7 +89,7 @@ Without waste the largest single advice is worth {worst} of the spend. What tags
 wait, simple prompts, calls that may go together) is taken as said: these figures tell how well the
 detectors judge what is marked, not whether tenants mark it.
 
-Run it again: `python -m tests.optimizer.domain.test_accuracy`.
+Written by `make accuracy`.
 """
 
 
@@ -108,5 +109,12 @@ def test_without_waste_no_advice_is_worth_more_than_a_hundredth_of_the_spend() -
     assert found.worst_clean <= 0.01
 
 
+def test_every_kind_is_planted_and_the_page_is_of_today() -> None:
+    found = score()
+
+    assert set(found.planted) == set(Kind)
+    assert PAGE.read_text(encoding="utf-8") == section(), "run make accuracy"
+
+
 if __name__ == "__main__":
-    sys.stdout.write(section())
+    PAGE.write_text(section(), encoding="utf-8")

@@ -52,6 +52,11 @@ async def test_a_scope_grows_by_what_its_change_moves_usage_to(desk: Desk) -> No
         moved = await scopes.series_of_scope(tx, desk.tenant, [simple], substitute="small")
         whole = await scopes.series_of_scope(tx, desk.tenant, [simple], has_resources=True)
 
+        versions = await scopes.series_of_scope(tx, desk.tenant, [simple], substitute="sm*")
+        like = await scopes.series_of_scope(tx, desk.tenant, [simple], substitute="sm_ll")
+
+    assert versions == moved
+    assert set(like) == {simple}
     assert alone == {simple: "token"}
     assert cached == {
         repeated: "repeated_input_token",

@@ -37,6 +37,7 @@ PAGE: Final = 1000  # the lists' own bound
 PAGES_MAX: Final = 100  # 100,000 prices: beyond it something repeats itself
 SECONDS: Final = 30.0
 DETAILS: Final = "outcome = FAILED OR retries > 0 OR utilization >= 0"
+PATTERNS: Final = ("*\\**", "*?*", "*[*")  # names that hold what makes a shell pattern
 NAMES_MAX: Final = 30  # of a filter; with more, all prices are read
 
 
@@ -70,6 +71,7 @@ class StubUsageReader:
         resource_types: Collection[str],
         providers: Collection[str],
         resource_ids: Collection[str],
+        has_patterns: bool = False,
         week: datetime,
         tz: ZoneInfo,
     ) -> Tariffs:
@@ -77,12 +79,13 @@ class StubUsageReader:
 
         A public price book has thousands of models: those in use are asked for, where it is enough.
         """
+        names = {"", *resource_ids} if resource_ids else set()
         text = " AND ".join(
             part
             for part in (
                 _any_of("resource_type", resource_types),
                 _any_of("provider", {"", *providers}),
-                _any_of("resource_id", {"", *resource_ids} if resource_ids else ()),
+                _any_of("resource_id", names, PATTERNS if has_patterns else ()),
             )
             if part
         )
@@ -147,11 +150,11 @@ def _asking(tenant_id: str) -> Iterator[None]:
             ) from error
 
 
-def _any_of(field: str, names: Collection[str]) -> str:
+def _any_of(field: str, names: Collection[str], patterns: Collection[str] = ()) -> str:
     if not names or len(names) > NAMES_MAX:
         return ""
     quoted = (name.replace("\\", "\\\\").replace('"', '\\"').replace("*", "\\*") for name in names)
-    return " OR ".join(f'{field} = "{name}"' for name in sorted(quoted))
+    return " OR ".join(f'{field} = "{name}"' for name in (*sorted(quoted), *patterns))
 
 
 def _tariff(price: pricing_model_pb2.Price) -> Tariff:

@@ -20,6 +20,7 @@ SUCCESS_KEPT = 0.99  # share of the successes after a retry that a policy must k
 RETRY_PAYS_RATIO = 0.05  # below it, hardly a repeat succeeds: the error is not passing
 RETRIED_MIN = 5  # operations; fewer say nothing about whether repeats succeed
 BURST_SHARE = 0.5  # of a class's failures in the busiest hundredth of the hours
+BURST_MEAN_MIN = 3  # failures an hour there
 ATTEMPTS_MAX = 6
 
 
@@ -135,10 +136,11 @@ def _class_of(code: str, members: Sequence[AttemptGroup], hour_count: int) -> Er
     for one in failed:
         hours[one.hour] += one.operations
     total = float(hours.sum())
-    busiest = max(1, hour_count // 100)
-    top = np.sort(hours)[-busiest:].sum()
-    # With as many failures as hours in the hundredth, any spread looks like a burst.
-    is_burst = total > 4 * busiest and float(top) / total >= BURST_SHARE
+    ranked = np.sort(hours)[::-1].cumsum()
+    fewest = int(np.searchsorted(ranked, total * BURST_SHARE)) + 1
+    # Of a few failures, any spread has half in a hundredth of the hours: there one at a time.
+    is_dense = float(ranked[fewest - 1]) >= BURST_MEAN_MIN * fewest
+    is_burst = total > 0 and fewest <= max(1, hour_count // 100) and is_dense
     return ErrorClassCost(
         error_code=code,
         count=int(total),

@@ -25,7 +25,7 @@ from services.optimizer.domain.finding import (
 )
 from services.optimizer.domain.settings_of_detector import DetectorProfile, DetectorSettings
 from services.optimizer.domain.statistics import Statistics, UsageSeries
-from services.optimizer.domain.tariff import Tariff, best_tariff
+from services.optimizer.domain.tariff import Tariff, best_tariff, has_pattern, is_named
 
 PROFILE = DetectorProfile(
     detector_id="models",
@@ -87,6 +87,23 @@ def blended_prices(statistics: Statistics) -> Mapping[tuple[str, str, str], Deci
     )
 
 
+def price_of(
+    blended: Mapping[tuple[str, str, str], Decimal], key: tuple[str, str, str]
+) -> Decimal | None:
+    """Returns a model's price by its name, else by the longest pattern that means it."""
+    provider, model, code = key
+    found = [
+        (name, price)
+        for (maker, name, currency), price in blended.items()
+        if maker == provider and currency == code and is_named(name, model)
+    ]
+    return max(
+        found,
+        key=lambda pair: (not has_pattern(pair[0]), len(pair[0]), pair[0]),
+        default=("", None),
+    )[1]
+
+
 def _finding(
     statistics: Statistics,
     key: tuple[str, str, str],
@@ -94,7 +111,7 @@ def _finding(
     blended: Mapping[tuple[str, str, str], Decimal],
 ) -> Finding | None:
     provider, model, code = key
-    current = blended.get(key)
+    current = price_of(blended, key)
     chosen = _target(provider, code, current or Decimal(0), blended)
     if not current or chosen is None:
         return None
@@ -155,10 +172,16 @@ def _target(
     current: Decimal,
     blended: Mapping[tuple[str, str, str], Decimal],
 ) -> tuple[str, Decimal] | None:
-    """Returns the dearest of the maker's cheaper models, the smallest step in quality."""
+    """Returns the dearest of the maker's cheaper models, the smallest step in quality.
+
+    A pattern is a model when it leaves but the version open.
+    """
     others = {
         name: price
         for (maker, name, currency), price in blended.items()
-        if maker == provider and currency == code and price <= current * (1 - SAVING_RATIO_MIN)
+        if maker == provider
+        and currency == code
+        and price <= current * (1 - SAVING_RATIO_MIN)
+        and not has_pattern(name.removesuffix("*"))
     }
     return max(others.items(), key=lambda pair: (pair[1], pair[0]), default=None)

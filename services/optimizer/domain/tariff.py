@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 
 from services.kernel.money import EXACT
 from services.optimizer.domain.subject import Subject
@@ -32,7 +34,10 @@ class TariffTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
-    """One price in force. Empty attributes match anything. per: units that a price is for."""
+    """One price in force. Empty attributes match anything. per: units that a price is for.
+
+    resource_id: may be a shell pattern, as the prices of models are. Names compare without case.
+    """
 
     price_id: str
     resource_type: str
@@ -62,20 +67,36 @@ class Tariff:
 
     def matches(self, subject: Subject) -> bool:
         """Tells whether it prices a subject, whatever the meter."""
-        return self.resource_type == subject.resource_type and all(
-            not mine or mine == theirs
-            for mine, theirs in (
-                (self.provider, subject.provider),
-                (self.service, subject.service),
-                (self.region, subject.region),
-                (self.resource_id, subject.resource_id),
+        return (
+            self.resource_type == subject.resource_type
+            and all(
+                not mine or mine.casefold() == theirs.casefold()
+                for mine, theirs in (
+                    (self.provider, subject.provider),
+                    (self.service, subject.service),
+                    (self.region, subject.region),
+                )
             )
+            and (not self.resource_id or is_named(self.resource_id, subject.resource_id))
         )
 
     @property
-    def specificity(self) -> int:
-        """How much it names; the one that names most wins."""
-        return sum(map(bool, (self.resource_id, self.service, self.region, self.provider)))
+    def specificity(self) -> tuple[int, bool]:
+        """How much it names, and whether exactly; the one that names most wins."""
+        named = sum(map(bool, (self.resource_id, self.service, self.region, self.provider)))
+        return named, not has_pattern(self.resource_id)
+
+
+def has_pattern(name: str) -> bool:
+    """Tells whether a name is a shell pattern."""
+    return any(character in name for character in "*?[")
+
+
+@lru_cache(maxsize=65_536)
+def is_named(pattern: str, name: str) -> bool:
+    """Tells whether a name is meant by another, or by a shell pattern; case does not matter."""
+    pattern, name = pattern.casefold(), name.casefold()
+    return fnmatch.fnmatchcase(name, pattern) if has_pattern(pattern) else name == pattern
 
 
 def best_tariff(

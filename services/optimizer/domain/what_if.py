@@ -13,7 +13,8 @@ from services.kernel.filter import evaluate, parse_filter
 from services.kernel.money import EXACT
 from services.optimizer.domain.finding import part_of, rounded
 from services.optimizer.domain.statistics import Measure, Statistics, UsageSeries
-from services.optimizer.domain.substitution import blended_prices
+from services.optimizer.domain.substitution import blended_prices, price_of
+from services.optimizer.domain.tariff import is_named
 from services.optimizer.errors import UnknownWhatIf
 
 
@@ -75,12 +76,13 @@ def _factor(statistics: Statistics, series: UsageSeries, one: WhatIf) -> Decimal
         return 1 - part_of(Decimal(1), off / total if total > 0 else 0.0)
     if one.kind is WhatIfKind.MODEL:
         blended = blended_prices(statistics)
-        now = blended.get((subject.provider, subject.resource_id, subject.currency_code))
+        model = (subject.provider, subject.resource_id, subject.currency_code)
+        now = price_of(blended, model)
         then = min(
             (
                 price
                 for (_, name, code), price in blended.items()
-                if name == one.target and code == subject.currency_code
+                if is_named(name, one.target) and code == subject.currency_code
             ),
             default=None,
         )

@@ -198,6 +198,7 @@ class Measuring:
             resource_types={scope.resource_type},
             providers={scope.provider},
             resource_ids=scope.resource_ids,
+            has_patterns=True,
             week=whole.end,
             tz=profile.tz,
         )

@@ -11,6 +11,7 @@ from services.kernel.database import Database
 from services.kernel.exchange import ExchangeRates, MissingRate
 from services.kernel.filter import evaluate, parse_filter
 from services.kernel.period import Period
+from services.optimizer.domain.caching import REPEATED_UNIT
 from services.optimizer.domain.statistics import Statistics, UsageSeries, whole_days
 from services.optimizer.domain.substitution import COMPLEXITY_TAG
 from services.optimizer.service.tenants import TenantProfiles
@@ -75,6 +76,7 @@ class StatisticsLoader:
             resource_types={one.subject.resource_type for one in series},
             providers={one.subject.provider for one in series},
             resource_ids=set() if is_whole else {one.subject.resource_id for one in series},
+            has_patterns=any(one.subject.unit == REPEATED_UNIT for one in series),
             week=days.end,
             tz=profile.tz,
         )

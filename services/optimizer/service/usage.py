@@ -32,11 +32,13 @@ class UsageReader(Protocol):
         resource_types: Collection[str],
         providers: Collection[str],
         resource_ids: Collection[str],
+        has_patterns: bool = False,
         week: datetime,
         tz: ZoneInfo,
     ) -> Tariffs:
         """Returns prices for some types, providers and resources, none of these for all.
 
+        has_patterns: with those for patterns of resources, which may mean one of them.
         week: schedules are told by its hours.
         """
 

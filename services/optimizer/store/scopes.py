@@ -31,7 +31,7 @@ WHERE other.tenant_id = $1 AND (other.series_id = ANY($2) OR (other.unit = $3 AN
 
 _SUBSTITUTED = f"""
 SELECT other.series_id, other.unit FROM dimension AS other
-WHERE other.tenant_id = $1 AND (other.series_id = ANY($2) OR (other.resource_id = $3 AND EXISTS (
+WHERE other.tenant_id = $1 AND (other.series_id = ANY($2) OR (other.resource_id LIKE $3 AND EXISTS (
     SELECT FROM dimension AS part WHERE part.tenant_id = $1 AND part.series_id = ANY($2)
     AND part.tags = other.tags AND {
     " AND ".join(f"part.{name} = other.{name}" for name in _COLUMNS)
@@ -60,17 +60,23 @@ async def series_of_scope(
 
     has_resources: with all others of the same resources and currency, since a change of type or
     region begins a series. cached_unit: with those of it of the same resources. substitute: with
-    those that differ in nothing but having this resource.
+    those that differ in nothing but having this resource; its name may end with a `*`.
     """
     extra: str | bool
     if cached_unit:
         query, extra = _CACHED, cached_unit
     elif substitute:
-        query, extra = _SUBSTITUTED, substitute
+        query, extra = _SUBSTITUTED, _like(substitute)
     else:
         query, extra = _SAME_RESOURCE, has_resources
     rows = await tx.driver.fetch(query, tenant_id, series_ids, extra)
     return {row["series_id"]: row["unit"] for row in rows}
+
+
+def _like(name: str) -> str:
+    """Returns what LIKE takes for a name that may leave its version open with a `*`."""
+    plain = name.removesuffix("*").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return plain + ("%" if name.endswith("*") else "")
 
 
 async def daily_costs(

@@ -256,7 +256,7 @@ def issuing(made: Invoicing) -> Sequence[Register]:
 def providing(made: ProviderWork) -> Sequence[Register]:
     """Makes the servicers of payments, the provider and its webhooks."""
     payments = PaymentServicer(payments=made.payments, methods=made.methods)
-    provider = ProviderServicer(settings=made.settings)
+    provider = ProviderServicer(settings=made.settings, metered=made.metered)
     webhooks = WebhookServicer(inbox=made.inbox)
     return [
         partial(payment_service_pb2_grpc.add_PaymentServiceServicer_to_server, payments),

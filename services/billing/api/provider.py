@@ -15,6 +15,7 @@ from finops.billing.v1 import webhook_service_pb2 as webhooks
 from services.billing.api.tenant import as_tenant
 from services.billing.convert import provider as convert
 from services.billing.service.provider.inbox import Inbox
+from services.billing.service.provider.metered import MeteredInvoices
 from services.billing.service.provider.settings import Settings
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -23,9 +24,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
     """Serves ProviderService."""
 
-    def __init__(self, *, settings: Settings) -> None:
+    def __init__(self, *, settings: Settings, metered: MeteredInvoices) -> None:
         """Takes the use cases."""
         self._settings = settings
+        self._metered = metered
 
     async def GetProviderSettings(
         self, request: messages.GetProviderSettingsRequest, _: Context
@@ -58,6 +60,14 @@ class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
         tenant_id = as_tenant(request.tenant_id)
         page = convert.to_page(request, tenant_id, "ProviderService/ListProviderOperations")
         return convert.from_operations(await self._settings.list_provider_operations(page))
+
+    async def ListMeteredInvoices(
+        self, request: messages.ListMeteredInvoicesRequest, _: Context
+    ) -> messages.ListMeteredInvoicesResponse:
+        """Lists invoices of metered usage."""
+        tenant_id = as_tenant(request.tenant_id)
+        page = convert.to_page(request, tenant_id, "ProviderService/ListMeteredInvoices")
+        return convert.from_metered(await self._metered.list_metered_invoices(page))
 
 
 class WebhookServicer(webhook_service_pb2_grpc.WebhookServiceServicer):

@@ -6,7 +6,8 @@ from finops.billing.v1 import provider_model_pb2 as models
 from finops.billing.v1 import provider_service_pb2 as messages
 from finops.billing.v1 import webhook_service_pb2 as webhooks
 
-from services.billing.convert.values import from_instant
+from services.billing.convert.values import from_amount, from_instant, from_period
+from services.billing.domain.metered_route import MeteredInvoice
 from services.billing.domain.operation import Operation
 from services.billing.domain.provider import ProviderKind, ProviderSettings, Secrets
 from services.billing.domain.webhook import WebhookEvent
@@ -95,6 +96,32 @@ def from_operations(page: Page[Operation]) -> messages.ListProviderOperationsRes
                 error=each.error,
                 first_send_time=from_instant(each.first_sent_at),
                 next_attempt_time=from_instant(each.next_attempt_at),
+            )
+            for each in page.items
+        ],
+        next_page_token=page.next_page_token,
+    )
+
+
+def from_metered(page: Page[MeteredInvoice]) -> messages.ListMeteredInvoicesResponse:
+    """Converts a page of the provider's own invoices."""
+    return messages.ListMeteredInvoicesResponse(
+        metered_invoices=[
+            models.MeteredInvoice(
+                provider_invoice_id=each.provider_invoice_id,
+                subscription_id=each.subscription_id,
+                account_id=each.account_id,
+                number=each.number,
+                state=models.MeteredInvoiceState.Value(f"METERED_INVOICE_STATE_{each.state.name}"),
+                period=from_period(each.period),
+                subtotal=from_amount(each.currency_code, each.subtotal),
+                rated=from_amount(each.currency_code, each.rated),
+                difference=from_amount(each.currency_code, each.rated - each.subtotal),
+                total=from_amount(each.currency_code, each.total),
+                amount_paid=from_amount(each.currency_code, each.amount_paid),
+                hosted_url=each.hosted_url,
+                create_time=from_instant(each.created_at),
+                seen_time=from_instant(each.seen_at),
             )
             for each in page.items
         ],

@@ -149,6 +149,7 @@ def from_subscription(subscription: Subscription) -> models.Subscription:
     """Converts a stored subscription."""
     return models.Subscription(
         subscription_id=subscription.subscription_id,
+        provider_subscription_id=subscription.provider_subscription_id,
         account_id=subscription.account_id,
         plan_id=subscription.plan_id,
         plan_version=subscription.plan_version,

@@ -30,6 +30,11 @@ class Step(Enum):
     SETTLE = "settle"
     VOID = "void"
     CREDIT = "credit"
+    METER = "meter"
+    PRICE = "price"
+    SUBSCRIBE = "subscribe"
+    REPORT = "report"
+    TAKE_BACK = "take_back"
 
 
 class OperationState(Enum):

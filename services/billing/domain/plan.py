@@ -14,6 +14,7 @@ from services.kernel.filter import parse_filter
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
+PROVIDER_PRICE_DIGITS = 12  # of a fraction of the minor unit
 
 
 class PlanState(Enum):
@@ -54,7 +55,11 @@ class PriceModel(Enum):
 
 
 class ChargeRoute(Enum):
-    """Who prices a charge. STRIPE_METERED: Stripe; here it is only rated as a shadow."""
+    """Who prices a charge.
+
+    STRIPE_METERED: Stripe's meters, where Stripe bills the tenant; here it is rated to compare.
+    With another provider, and for what came before, it is priced like any other.
+    """
 
     RATED = "rated"
     STRIPE_METERED = "stripe_metered"
@@ -77,6 +82,8 @@ class PlanCharge:
     included_quantity: units of a period that cost nothing, whatever the model.
     minimum, maximum: bounds of what the charge costs in a period; None for none.
     group_by: attribute by which lines are split; "" for one line.
+    A charge that Stripe prices has only what Stripe's meters can do: whole quantities of one unit,
+    of PER_UNIT, GRADUATED, VOLUME or PACKAGE, unbounded, on one line.
     Raises InvalidPlan, InvalidFilter.
     """
 
@@ -109,6 +116,25 @@ class PlanCharge:
         is_tiered = self.price_model in (PriceModel.GRADUATED, PriceModel.VOLUME)
         _require(self.charge_id, is_tiered == bool(self.tiers), "tiers go with GRADUATED or VOLUME")
         self._check_tiers()
+        if self.route is ChargeRoute.STRIPE_METERED:
+            self._check_metered()
+
+    def _check_metered(self) -> None:
+        where = self.charge_id
+        can = self.price_model not in (PriceModel.COST_PLUS, PriceModel.FLAT)
+        _require(where, can, "Stripe's meters price no cost and no flat fee; let it be RATED")
+        is_whole = bool(self.unit or self.meter) and not self.group_by
+        _require(where, is_whole, "a metered charge names its unit, and is one line")
+        is_unbounded = self.minimum is None and self.maximum is None
+        _require(where, is_unbounded, "a metered charge has no minimum and no maximum")
+        has_plain = not self.included_quantity or self.price_model is PriceModel.PER_UNIT
+        _require(where, has_plain, "a metered charge includes quantities PER_UNIT or as a tier")
+        has_fee = bool(self.tiers) and bool(self.tiers[0].flat_price)
+        _require(where, not has_fee, "a metered charge's first tier has no flat price")
+        ends = [tier.up_to for tier in self.tiers if tier.up_to is not None]
+        for quantity in (self.package_size, self.included_quantity, *ends):
+            is_integer = quantity == quantity.to_integral_value()
+            _require(where, is_integer, "quantities of a metered charge are whole numbers")
 
     def _check_tiers(self) -> None:
         reached = ZERO
@@ -183,6 +209,24 @@ class PlanRates:
         _require(where, self.minimum_commitment >= 0, "the commitment is zero or more")
         named = frozenset[str]().union(*(discount.charge_ids for discount in self.discounts))
         _require(where, named <= set(ids), "a discount names a charge that the plan does not have")
+        self._check_metered(named)
+
+    def _check_metered(self, discounted: frozenset[str]) -> None:
+        metered = [each for each in self.charges if each.route is ChargeRoute.STRIPE_METERED]
+        if not metered:
+            return
+        where, found = self.currency_code, currency(self.currency_code)
+        is_taken = found.is_settled_online and found.settlement_step == 1
+        _require(where, is_taken, "Stripe's meters do not price in this currency")
+        _require(where, not self.minimum_commitment, "no commitment counts what Stripe prices")
+        ids = {charge.charge_id for charge in metered}
+        _require(where, not discounted & ids, "a discount names a charge that Stripe prices")
+        for charge in metered:
+            tiers = [price for tier in charge.tiers for price in (tier.unit_price, tier.flat_price)]
+            for price in (charge.unit_price, *tiers):
+                units = price.scaleb(found.provider_exponent).normalize()
+                is_exact = -int(units.as_tuple().exponent) <= PROVIDER_PRICE_DIGITS
+                _require(where, is_exact, "Stripe's prices have 12 digits after the minor unit")
 
     def charge(self, charge_id: str) -> PlanCharge:
         """Returns a charge of the plan. Raises KeyError."""

@@ -64,7 +64,10 @@ class RemoteLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteInvoice:
-    """An invoice as the provider has it. invoice_id, tenant_id: ours, "" when it is foreign."""
+    """An invoice as the provider has it. invoice_id, tenant_id: ours, "" when it is foreign.
+
+    provider_subscription_id: of the subscription that it bills there, "" for none.
+    """
 
     provider_invoice_id: str
     state: RemoteState
@@ -75,6 +78,7 @@ class RemoteInvoice:
     customer_id: str = ""
     tenant_id: str = ""
     invoice_id: str = ""
+    provider_subscription_id: str = ""
     number: str = ""
     hosted_url: str = ""
     is_processing: bool = False

@@ -96,7 +96,8 @@ class Subscription:
     """An account's use of a plan.
 
     anchored_on: the local day from whose month intervals count. period: the running one, which
-    begins later than its calendar period where the subscription does.
+    begins later than its calendar period where the subscription does. provider_subscription_id:
+    what prices its metered charges there, "" where nothing does; changed by the worker alone.
     """
 
     tenant_id: str
@@ -125,6 +126,7 @@ class Subscription:
     resume_at: datetime | None = None
     ended_at: datetime | None = None
     next_terms: NextTerms | None = None
+    provider_subscription_id: str = ""
     revision: int = 1
 
     @property

@@ -21,6 +21,7 @@ from services.billing.domain.invoice import Commitment, ExactLine, InvoiceTerms,
 from services.billing.domain.invoice_record import ExchangeRate
 from services.billing.domain.invoice_state import InvoiceKind
 from services.billing.domain.invoicing import invoice_of
+from services.billing.domain.metered_route import metered_charges, rated_here
 from services.billing.domain.metering import (
     ChargeMatcher,
     Dimension,
@@ -36,7 +37,7 @@ from services.billing.domain.settlement import stripe_settlement
 from services.billing.domain.subscription import Phase, PhaseMode, Subscription
 from services.billing.domain.tax import AppliedTax, applied_taxes
 from services.billing.errors import ExchangeRateMissing, NothingToInvoice
-from services.billing.store import metering, plans, taxes
+from services.billing.store import meter_routes, metering, plans, taxes
 from services.billing.store.coupons import coupon_discounts
 from services.billing.store.credits import account_grants
 from services.billing.store.pending_lines import fees_of_period, pending_lines
@@ -141,7 +142,7 @@ class Drafting:
         tenant_id, period = subscription.tenant_id, target.period
         phases = await phases_in(tx, tenant_id, subscription.subscription_id, period)
         parts = [
-            _Part(phase, await self._rates_of(tx, target, phase), within)
+            _Part(phase, await self._rates_of(tx, target, phase, within), within)
             for phase in phases
             if (within := phase.within(period)) is not None
         ]
@@ -151,11 +152,23 @@ class Drafting:
             await _read_usage(tx, tenant_id, parts)
         return parts
 
-    async def _rates_of(self, tx: Transaction, target: Target, phase: Phase) -> PlanRates:
+    async def _rates_of(
+        self, tx: Transaction, target: Target, phase: Phase, part: Period
+    ) -> PlanRates:
+        """Returns the prices of a part; metered charges are ours where no route has its hours."""
+        subscription = target.subscription
         plan = target.plan or await plans.find_plan(tx, phase.plan_id, phase.plan_version)
         if plan is None:
             raise NothingToInvoice(plan_id=phase.plan_id)
-        return plan.rates_in(target.subscription.currency_code)
+        rates = plan.rates_in(subscription.currency_code)
+        hours = metered_period(part)
+        if not metered_charges(rates) or hours is None:
+            return rates
+        routes = await meter_routes.routes_of(
+            tx, subscription.tenant_id, subscription.subscription_id
+        )
+        is_routed = target.plan is None and any(route.covers(hours) for route in routes)
+        return rates if is_routed else rated_here(rates)
 
     async def _late(
         self, tx: Transaction, target: Target, parts: Sequence[_Part]
@@ -198,7 +211,7 @@ class Drafting:
         period = Period(start, calendar.end)
         phases = await phases_in(tx, subscription.tenant_id, subscription.subscription_id, period)
         parts = [
-            _Part(phase, await self._rates_of(tx, target, phase), within)
+            _Part(phase, await self._rates_of(tx, target, phase, within), within)
             for phase in phases
             if (within := phase.within(period)) is not None
         ]

@@ -206,9 +206,11 @@ async def invoices_there(tx: Transaction, tenant_id: str, window: Period | None)
 
 
 async def tenants_there(tx: Transaction) -> list[str]:
-    """Returns the tenants with invoices at a provider, for the worker's role."""
+    """Returns the tenants with invoices, or metered usage, at a provider, for the worker's role."""
     rows = await tx.driver.fetch(
-        "SELECT DISTINCT tenant_id FROM billing.invoice WHERE provider_invoice_id <> ''"
-        " AND provider_invoice_id NOT LIKE 'off\\_%' ORDER BY tenant_id"
+        "SELECT tenant_id FROM billing.invoice WHERE provider_invoice_id <> ''"
+        " AND provider_invoice_id NOT LIKE 'off\\_%'"
+        " UNION SELECT tenant_id FROM billing.meter_route WHERE provider_subscription_id <> ''"
+        " ORDER BY tenant_id"
     )
     return [row["tenant_id"] for row in rows]

@@ -129,6 +129,8 @@ RECORDS: Final = Records(
         "billing_history.title": "a kind of entry and the number of a document",
         "billing_run_item.error": "an error's text, which names accounts and invoices",
         "invoice_line.tiers": "quantities and prices",
+        "meter_report.error": "the provider's text about a request",
+        "meter_route.error": "the provider's text about a request",
         "payment_attempt.error": "the provider's text about a card",
         "pending_line.line": "an invoice line: amounts, charge and resource type",
         "pricing_plan.rates": "prices",

@@ -321,6 +321,7 @@ def _subscription_of(row: RowMapping) -> Subscription:
             plan_version=row["next_plan_version"],
             quantity=row["next_quantity"],
         ),
+        provider_subscription_id=row["provider_subscription_id"],
         revision=row["revision"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],

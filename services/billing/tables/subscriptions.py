@@ -36,6 +36,7 @@ subscription = Table(
     Column("next_plan_id", Text),
     Column("next_plan_version", Integer),
     Column("next_quantity", MONEY),
+    Column("provider_subscription_id", Text, nullable=False, server_default=""),
     Column("revision", Integer, nullable=False),
     Column("created_at", INSTANT, nullable=False),
     Column("updated_at", INSTANT, nullable=False),

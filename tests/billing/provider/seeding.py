@@ -17,7 +17,7 @@ from services.billing.service.provider.providers import API_KEY, Providers
 from services.billing.service.provider.stripe_provider import API_VERSION
 from services.billing.service.provider.work import ProviderWork
 from services.billing.store import accounts, invoices
-from services.kernel.clock import SystemClock
+from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.exchange import ExchangeRates
@@ -155,15 +155,16 @@ def work_of(
     *,
     usage: UsageSums | None = None,
     has_safeguards: bool = True,
+    clock: Clock | None = None,
 ) -> ProviderWork:
-    """Returns all the work with a provider, on the real clock."""
+    """Returns all the work with a provider. clock: default the real one."""
     return ProviderWork.of(
         database,
         providers,
         Journal(BillingFeed(database)),
         envelope or Envelope([]),
         tokens=PageTokens(b"tokens"),
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         usage=usage or NoUsage(),
         rates=ExchangeRates(),
         has_safeguards=has_safeguards,

@@ -49,7 +49,6 @@ class PeerOverlay:
         self._tax_of: dict[str, list[str]] = {}  # lines of the peer that are tax, by invoice
         self._currency: dict[str, str] = {}
         self.payments: list[dict[str, Any]] = []
-        self.meter_events: list[dict[str, Any]] = []
         # What each new customer pays with, as a payer would have said on Stripe's page.
         self.card: dict[str, str] | None = None
         self._ids = itertools.count(1)
@@ -64,10 +63,7 @@ class PeerOverlay:
             "PostInvoicesInvoicePay": self._pay,
             "GetInvoicePayments": self._list_payments,
             "PostBillingPortalSessions": self._portal,
-            "PostBillingMeterEvents": self._meter_event,
             "GetChargesChargeDispute": self._dispute,
-            "GetBillingMeters": self._meters,
-            "GetBillingMetersIdEventSummaries": self._summaries,
         }
         handler = special.get(asked.operation_id, self._plain)
         return await handler(asked, key)
@@ -264,52 +260,6 @@ class PeerOverlay:
             "return_url": asked.parameters.get("return_url"),
             "url": f"http://127.0.0.1/portal/{number}",
         }
-
-    async def _meter_event(self, asked: Recorded, _: str) -> Answer:
-        event = asked.parameters
-        known = {found["identifier"] for found in self.meter_events}
-        if event.get("identifier") in known:
-            message = f"An event already exists with identifier {event['identifier']}"
-            return 400, stripe_error("invalid_request_error", message)
-        self.meter_events.append(event)
-        return 200, {
-            "object": "billing.meter_event",
-            "created": int(time.time()),
-            "event_name": event["event_name"],
-            "identifier": event.get("identifier", ""),
-            "livemode": False,
-            "payload": event["payload"],
-            "timestamp": int(event.get("timestamp", "0")),
-        }
-
-    async def _meters(self, asked: Recorded, _: str) -> Answer:
-        names = sorted({event["event_name"] for event in self.meter_events})
-        meters = [
-            {"id": f"mtr_{name}", "object": "billing.meter", "event_name": name, "status": "active"}
-            for name in names
-        ]
-        return 200, _page(asked.path, meters, has_more=False)
-
-    async def _summaries(self, asked: Recorded, _: str) -> Answer:
-        name = asked.path.split("/")[4].removeprefix("mtr_")
-        begin, end = (int(asked.parameters[n]) for n in ("start_time", "end_time"))
-        total = sum(
-            float(event["payload"]["value"])
-            for event in self.meter_events
-            if event["event_name"] == name
-            and event["payload"]["stripe_customer_id"] == asked.parameters["customer"]
-            and begin <= int(event["timestamp"]) < end
-        )
-        summary = {
-            "id": f"mtrusg_{next(self._ids)}",
-            "object": "billing.meter_event_summary",
-            "aggregated_value": total,
-            "start_time": begin,
-            "end_time": end,
-            "livemode": False,
-            "meter": f"mtr_{name}",
-        }
-        return 200, _page(asked.path, [summary], has_more=False)
 
     def _completed(self, value: Any) -> Any:
         """Adds what was kept back to an answer, at any depth."""

@@ -20,6 +20,7 @@ from services.billing.errors import InvoiceNotFound
 from services.billing.service.provider.charges import ChargeEvents, NotYet
 from services.billing.service.provider.following import Following
 from services.billing.service.provider.inbox import wake
+from services.billing.service.provider.metered import MeteredInvoices
 from services.billing.service.provider.port import ProviderFault
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.queue import WEBHOOK_JOB
@@ -46,6 +47,7 @@ class Handling:
         providers: Providers,
         following: Following,
         charges: ChargeEvents,
+        metered: MeteredInvoices,
         *,
         clock: Clock,
     ) -> None:
@@ -54,6 +56,7 @@ class Handling:
         self._providers = providers
         self._following = following
         self._charges = charges
+        self._metered = metered
         self._clock = clock
 
     async def run(self, _: Job) -> None:
@@ -154,6 +157,11 @@ class Handling:
     async def _apply_invoice(self, event: WebhookEvent, opened: Opened) -> EventState:
         async with opened.turn():
             remote = await opened.provider.fetch_invoice(event.object_id)
+        if remote is not None and remote.provider_subscription_id:
+            is_ours = await self._metered.follow(
+                opened, remote.provider_subscription_id, event.object_id
+            )
+            return EventState.HANDLED if is_ours else EventState.FOREIGN
         if remote is None or not remote.invoice_id or not remote.tenant_id:
             return EventState.FOREIGN
         if event.tenant_id not in (SELLER_TENANT, remote.tenant_id):

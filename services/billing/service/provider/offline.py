@@ -23,6 +23,7 @@ from services.billing.domain.provider import (
     RemotePayment,
     RemoteState,
 )
+from services.billing.service.provider.meter_port import UsageMeters
 from services.billing.service.provider.port import (
     PortalSession,
     ProviderCheck,
@@ -38,6 +39,8 @@ class OfflineProvider:
     """Settles by hand, and keeps nothing."""
 
     kind = ProviderKind.OFFLINE
+    # What a plan would have a meter price is priced here, like any other usage.
+    meters: UsageMeters | None = None
 
     async def create_customer(
         self, key: str, *, tenant_id: str, account_id: str, currency_code: str

@@ -23,6 +23,7 @@ from services.billing.domain.provider import (
     RemoteMethod,
     RemotePayment,
 )
+from services.billing.service.provider.meter_port import UsageMeters
 
 
 class ProviderFault(Exception):
@@ -101,6 +102,10 @@ class PaymentProvider(Protocol):
     @property
     def kind(self) -> ProviderKind:
         """Which provider it is."""
+
+    @property
+    def meters(self) -> UsageMeters | None:
+        """What counts and prices usage there, None where usage is always priced here."""
 
     async def create_customer(
         self, key: str, *, tenant_id: str, account_id: str, currency_code: str

@@ -37,6 +37,7 @@ from services.billing.errors import (
 from services.billing.service.comparing_usage import UsageComparison
 from services.billing.service.provider import inbox
 from services.billing.service.provider.following import Following
+from services.billing.service.provider.metered import MeteredInvoices
 from services.billing.service.provider.port import ProviderFault
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.queue import RECONCILE_JOB
@@ -86,18 +87,20 @@ class Reconciling:
         usage: UsageComparison,
         settling: Settling,
         *,
+        metered: MeteredInvoices,
         tokens: PageTokens,
         clock: Clock,
     ) -> None:
         """following: learns from fetched objects. usage: compares what was billed of it.
 
-        settling: books what the provider pays out.
+        settling: books what the provider pays out. metered: compares what its meters price.
         """
         self._database = database
         self._providers = providers
         self._following = following
         self._usage = usage
         self._settling = settling
+        self._metered = metered
         self._tokens = tokens
         self._clock = clock
 
@@ -203,11 +206,17 @@ class Reconciling:
         if found.scope is Scope.USAGE:
             async for diff in self._usage.differences(tenant_id, found.window):
                 yield diff
+            async for untold in self._metered.untold(tenant_id, opened):
+                yield untold
         elif opened.settings.kind is ProviderKind.STRIPE:
             await self._missed_events(opened, found.window)
             is_full = found.scope is Scope.FULL
             async for diff in self._differences(tenant_id, opened, found.window, is_full=is_full):
                 yield diff
+            async for metered in self._metered.differences(
+                tenant_id, opened, found.window, is_full=is_full
+            ):
+                yield metered
 
     async def _missed_events(self, opened: Opened, window: Period) -> None:
         """Takes in what the provider says has happened, and no webhook told."""

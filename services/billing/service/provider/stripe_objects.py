@@ -106,6 +106,7 @@ def invoice_of(found: dict[str, Any], lines: list[dict[str, Any]] | None = None)
         customer_id=str(found.get("customer") or ""),
         tenant_id=metadata.get(TENANT, ""),
         invoice_id=metadata.get(INVOICE, ""),
+        provider_subscription_id=subscription_of(found),
         number=found.get("number") or "",
         hosted_url=found.get("hosted_invoice_url") or "",
         paid_out_of_band=is_paid and bool(found.get("amount_paid_off_stripe")),
@@ -119,6 +120,13 @@ def invoice_of(found: dict[str, Any], lines: list[dict[str, Any]] | None = None)
             for line in lines or ()
         ],
     )
+
+
+def subscription_of(found: dict[str, Any]) -> str:
+    """Returns the subscription that an invoice is of, "" where it is of none."""
+    parent = (found.get("parent") or {}).get("subscription_details") or {}
+    subscription = parent.get("subscription") or ""
+    return str(subscription if isinstance(subscription, str) else subscription["id"])
 
 
 def payment_of(found: dict[str, Any]) -> RemotePayment:

@@ -21,13 +21,16 @@ from services.billing.domain.provider import (
     RemotePayment,
 )
 from services.billing.service.provider import stripe_objects as objects
+from services.billing.service.provider.meter_port import UsageMeters
 from services.billing.service.provider.port import (
     PortalSession,
     ProviderCheck,
     Refused,
     Setup,
 )
-from services.billing.service.provider.stripe_faults import asked, is_gone
+from services.billing.service.provider.stripe_faults import asked
+from services.billing.service.provider.stripe_meters import StripeMeters
+from services.billing.service.provider.stripe_pages import key_of, pages, plain, seconds, was_gone
 
 API_VERSION = str(stripe.api_version)
 TIMEOUT_SECONDS = 10.0  # the SDK's own default, 80 s, would hold a worker for longer than its lease
@@ -65,6 +68,7 @@ class StripeProvider:
             stripe_version=API_VERSION,
         )
         self._v1 = self._client.v1
+        self.meters: UsageMeters | None = StripeMeters(self._client)
 
     async def create_customer(
         self, key: str, *, tenant_id: str, account_id: str, currency_code: str
@@ -75,15 +79,15 @@ class StripeProvider:
             objects.ACCOUNT: account_id,
             objects.CURRENCY: currency_code,
         }
-        call = self._v1.customers.create_async({"metadata": metadata}, _key(key))
+        call = self._v1.customers.create_async({"metadata": metadata}, key_of(key))
         return (await asked(call)).id
 
     async def find_customer(
         self, *, tenant_id: str, account_id: str, currency_code: str, since: datetime
     ) -> str | None:
         """Lists what was made since; search is not read-after-write consistent."""
-        params = {"created": {"gte": _seconds(since - CLOCK_SLACK)}, "limit": PAGE}
-        async for found in _pages(self._v1.customers.list_async, params):
+        params = {"created": {"gte": seconds(since - CLOCK_SLACK)}, "limit": PAGE}
+        async for found in pages(self._v1.customers.list_async, params):
             metadata = found.get("metadata") or {}
             if (
                 metadata.get(objects.TENANT) == tenant_id
@@ -113,8 +117,8 @@ class StripeProvider:
         if invoice.days_until_due is not None:
             params["collection_method"] = "send_invoice"
             params["days_until_due"] = invoice.days_until_due
-        call = self._v1.invoices.create_async(params, _key(key))
-        return objects.invoice_of(_plain(await asked(call)))
+        call = self._v1.invoices.create_async(params, key_of(key))
+        return objects.invoice_of(plain(await asked(call)))
 
     async def find_invoice(
         self, invoice: PushedInvoice, *, customer_id: str, since: datetime
@@ -122,10 +126,10 @@ class StripeProvider:
         """Lists the customer's invoices since, and looks for ours."""
         params = {
             "customer": customer_id,
-            "created": {"gte": _seconds(since - CLOCK_SLACK)},
+            "created": {"gte": seconds(since - CLOCK_SLACK)},
             "limit": READ_BACK_PAGE,
         }
-        async for found in _pages(self._v1.invoices.list_async, params):
+        async for found in pages(self._v1.invoices.list_async, params):
             if (found.get("metadata") or {}).get(objects.INVOICE) == invoice.invoice_id:
                 return objects.invoice_of(found)
         return None
@@ -144,7 +148,7 @@ class StripeProvider:
                 for line in lines
             ]
         }
-        await asked(self._v1.invoices.add_lines_async(provider_invoice_id, params, _key(key)))
+        await asked(self._v1.invoices.add_lines_async(provider_invoice_id, params, key_of(key)))
 
     async def fetch_draft(
         self, invoice: PushedInvoice, provider_invoice_id: str
@@ -158,7 +162,7 @@ class StripeProvider:
         async def page(params: Any) -> Any:
             return await self._v1.invoices.line_items.list_async(provider_invoice_id, params)
 
-        lines = [line async for line in _pages(page, {"limit": PAGE})]
+        lines = [line async for line in pages(page, {"limit": PAGE})]
         return objects.invoice_of(found, lines)
 
     async def fetch_invoice(self, provider_invoice_id: str) -> RemoteInvoice | None:
@@ -168,9 +172,9 @@ class StripeProvider:
 
     async def _retrieve(self, provider_invoice_id: str) -> dict[str, Any] | None:
         try:
-            return _plain(await asked(self._v1.invoices.retrieve_async(provider_invoice_id)))
+            return plain(await asked(self._v1.invoices.retrieve_async(provider_invoice_id)))
         except Refused as fault:
-            if _was_gone(fault):
+            if was_gone(fault):
                 return None
             raise
 
@@ -179,35 +183,35 @@ class StripeProvider:
         try:
             await asked(self._v1.invoices.delete_async(provider_invoice_id))
         except Refused as fault:
-            if not _was_gone(fault):
+            if not was_gone(fault):
                 raise
 
     async def finalize(self, key: str, provider_invoice_id: str) -> RemoteInvoice:
         """Makes a draft payable; collecting is a step of its own."""
         call = self._v1.invoices.finalize_invoice_async(
-            provider_invoice_id, {"auto_advance": False}, _key(key)
+            provider_invoice_id, {"auto_advance": False}, key_of(key)
         )
-        return objects.invoice_of(_plain(await asked(call)))
+        return objects.invoice_of(plain(await asked(call)))
 
     async def collect(self, key: str, provider_invoice_id: str, *, method_id: str) -> RemoteInvoice:
         """Charges the invoice off session."""
         params: Any = {"off_session": True}
         if method_id:
             params["payment_method"] = method_id
-        call = self._v1.invoices.pay_async(provider_invoice_id, params, _key(key))
-        return objects.invoice_of(_plain(await asked(call)))
+        call = self._v1.invoices.pay_async(provider_invoice_id, params, key_of(key))
+        return objects.invoice_of(plain(await asked(call)))
 
     async def settle(self, key: str, provider_invoice_id: str) -> RemoteInvoice:
         """Marks the invoice as paid elsewhere, so that nobody charges it."""
         call = self._v1.invoices.pay_async(
-            provider_invoice_id, {"paid_out_of_band": True}, _key(key)
+            provider_invoice_id, {"paid_out_of_band": True}, key_of(key)
         )
-        return objects.invoice_of(_plain(await asked(call)))
+        return objects.invoice_of(plain(await asked(call)))
 
     async def void(self, key: str, provider_invoice_id: str) -> RemoteInvoice:
         """Voids the invoice."""
-        call = self._v1.invoices.void_invoice_async(provider_invoice_id, {}, _key(key))
-        return objects.invoice_of(_plain(await asked(call)))
+        call = self._v1.invoices.void_invoice_async(provider_invoice_id, {}, key_of(key))
+        return objects.invoice_of(plain(await asked(call)))
 
     async def credit(self, key: str, credit: PushedCredit) -> RemoteCredit:
         """Makes the credit note; the parts of its settlement add up to its total."""
@@ -223,8 +227,8 @@ class StripeProvider:
         elif credit.settlement != "reduce_due":
             # Balances are ours: two of them would be two truths.
             params["out_of_band_amount"] = total
-        call = self._v1.credit_notes.create_async(params, _key(key))
-        return objects.credit_of(_plain(await asked(call)))
+        call = self._v1.credit_notes.create_async(params, key_of(key))
+        return objects.credit_of(plain(await asked(call)))
 
     async def find_credit(self, credit: PushedCredit) -> RemoteCredit | None:
         """Lists the invoice's credit notes, and looks for ours."""
@@ -236,20 +240,20 @@ class StripeProvider:
     async def credits_of(self, provider_invoice_id: str) -> Sequence[RemoteCredit]:
         """Lists the invoice's credit notes."""
         params = {"invoice": provider_invoice_id, "limit": PAGE}
-        pages = _pages(self._v1.credit_notes.list_async, params)
-        return [objects.credit_of(found) async for found in pages]
+        listed = pages(self._v1.credit_notes.list_async, params)
+        return [objects.credit_of(found) async for found in listed]
 
     async def fetch_charge(self, charge_id: str) -> RemoteCharge | None:
         """Fetches the charge, its refunds, and its dispute where it has one."""
         try:
-            charge = _plain(await asked(self._v1.charges.retrieve_async(charge_id)))
+            charge = plain(await asked(self._v1.charges.retrieve_async(charge_id)))
         except Refused as fault:
-            if _was_gone(fault):
+            if was_gone(fault):
                 return None
             raise
         refunds = [
             found
-            async for found in _pages(
+            async for found in pages(
                 self._v1.refunds.list_async, {"charge": charge_id, "limit": PAGE}
             )
         ]
@@ -267,7 +271,7 @@ class StripeProvider:
         params = {"invoice": provider_invoice_id, "status": "paid", "limit": PAGE}
         taken = [
             objects.payment_of(found)
-            async for found in _pages(self._v1.invoice_payments.list_async, params)
+            async for found in pages(self._v1.invoice_payments.list_async, params)
         ]
         if not is_detailed:
             return taken
@@ -276,10 +280,10 @@ class StripeProvider:
     async def _charge_of(self, payment: RemotePayment) -> dict[str, Any]:
         charge_id = payment.provider_payment_id
         if charge_id.startswith("pi_"):
-            intent = _plain(await asked(self._v1.payment_intents.retrieve_async(charge_id)))
+            intent = plain(await asked(self._v1.payment_intents.retrieve_async(charge_id)))
             charge_id = str(intent["latest_charge"])
         params: Any = {"expand": ["balance_transaction"]}
-        return _plain(await asked(self._v1.charges.retrieve_async(charge_id, params)))
+        return plain(await asked(self._v1.charges.retrieve_async(charge_id, params)))
 
     async def begin_setup(self, *, customer_id: str) -> Setup:
         """Begins a setup for charges without the payer; Stripe offers the methods."""
@@ -291,18 +295,18 @@ class StripeProvider:
 
     async def finished_setup(self, setup_id: str) -> tuple[str, str]:
         """Fetches the setup; the browser's word for it is not enough."""
-        found = _plain(await asked(self._v1.setup_intents.retrieve_async(setup_id)))
+        found = plain(await asked(self._v1.setup_intents.retrieve_async(setup_id)))
         if found["status"] != "succeeded" or not found.get("payment_method"):
             raise Refused(f"the setup is {found['status']}")
         return str(found.get("customer") or ""), str(found["payment_method"])
 
     async def attach(self, method_id: str, *, customer_id: str) -> RemoteMethod:
         """Attaches unless it is the customer's already; another customer's is refused."""
-        found = _plain(await asked(self._v1.payment_methods.retrieve_async(method_id)))
+        found = plain(await asked(self._v1.payment_methods.retrieve_async(method_id)))
         if found.get("customer") == customer_id:
             return objects.method_of(found)
         call = self._v1.payment_methods.attach_async(method_id, {"customer": customer_id})
-        return objects.method_of(_plain(await asked(call)))
+        return objects.method_of(plain(await asked(call)))
 
     async def make_default(self, method_id: str, *, customer_id: str) -> None:
         """Charges this method from now on."""
@@ -314,10 +318,10 @@ class StripeProvider:
         try:
             found = await asked(self._v1.payment_methods.retrieve_async(method_id))
         except Refused as fault:
-            if _was_gone(fault):
+            if was_gone(fault):
                 return None
             raise
-        return objects.method_of(_plain(found))
+        return objects.method_of(plain(found))
 
     async def detach(self, method_id: str) -> None:
         """Detaches unless it is nobody's already."""
@@ -335,54 +339,23 @@ class StripeProvider:
 
     async def check(self) -> ProviderCheck:
         """Reads the newest event, which every key for billing may."""
-        found = _plain(await asked(self._v1.events.list_async({"limit": 1})))["data"]
+        found = plain(await asked(self._v1.events.list_async({"limit": 1})))["data"]
         return ProviderCheck(API_VERSION, bool(found[0]["livemode"]) if found else None)
 
     async def events_since(self, since: datetime) -> AsyncIterator[RemoteEvent]:
         """Yields events, newest first; Stripe keeps them for 30 days."""
-        params = {"created": {"gte": _seconds(since)}, "limit": PAGE}
-        async for found in _pages(self._v1.events.list_async, params):
+        params = {"created": {"gte": seconds(since)}, "limit": PAGE}
+        async for found in pages(self._v1.events.list_async, params):
             yield objects.event_of(found)
 
     async def invoices_since(
         self, since: datetime, until: datetime
     ) -> AsyncIterator[RemoteInvoice]:
         """Yields invoices made in that time."""
-        created = {"gte": _seconds(since), "lt": _seconds(until) + 1}
-        async for found in _pages(
-            self._v1.invoices.list_async, {"created": created, "limit": PAGE}
-        ):
+        created = {"gte": seconds(since), "lt": seconds(until) + 1}
+        async for found in pages(self._v1.invoices.list_async, {"created": created, "limit": PAGE}):
             yield objects.invoice_of(found)
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._http.close_async()  # type: ignore[no-untyped-call] # the SDK types it not
-
-
-async def _pages(call: Any, params: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    """Yields the items of every page as plain values."""
-    after: dict[str, Any] = {}
-    while True:
-        page = _plain(await asked(call({**params, **after})))
-        for found in page["data"]:
-            yield found
-        if not page["has_more"] or not page["data"]:
-            return
-        after = {"starting_after": page["data"][-1]["id"]}
-
-
-def _plain(found: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = found.to_dict()
-    return plain
-
-
-def _key(key: str) -> Any:
-    return {"idempotency_key": key}
-
-
-def _seconds(at: datetime) -> int:
-    return int(at.timestamp())
-
-
-def _was_gone(fault: Refused) -> bool:
-    return isinstance(fault.__cause__, stripe.StripeError) and is_gone(fault.__cause__)

@@ -14,6 +14,7 @@ from services.billing.service.provider.collecting import Collecting
 from services.billing.service.provider.following import Following
 from services.billing.service.provider.handling import Handling
 from services.billing.service.provider.inbox import Inbox
+from services.billing.service.provider.metered import MeteredInvoices
 from services.billing.service.provider.methods import PaymentMethods
 from services.billing.service.provider.payments import Payments
 from services.billing.service.provider.providers import Providers
@@ -28,6 +29,7 @@ from services.billing.service.provider.queue import (
     WEBHOOK_JOB,
 )
 from services.billing.service.provider.reconciling import HOURLY_JOB, NIGHTLY_JOB, Reconciling
+from services.billing.service.provider.routing import ROUTES_JOB, Routing
 from services.billing.service.provider.settings import Settings
 from services.billing.service.provider.settling import Settling
 from services.billing.service.provider.steps import Steps
@@ -59,6 +61,8 @@ class ProviderWork:
     methods: PaymentMethods
     payments: Payments
     reconciling: Reconciling
+    metered: MeteredInvoices
+    routing: Routing
 
     @classmethod
     def of(
@@ -85,12 +89,15 @@ class ProviderWork:
         credit = Credits(database, journal, tokens=tokens, clock=clock)
         following = Following(database, moves, journal, credit=credit, clock=clock)
         collecting = Collecting(database, providers, steps, moves, following, clock=clock)
-        comparison, settling = (
-            UsageComparison(database, usage),
-            Settling(database, rates, clock=clock),
-        )
+        comparison = UsageComparison(database, usage)
+        settling = Settling(database, rates, clock=clock)
+        charges = ChargeEvents(database, journal, clock=clock)
+        metered = MeteredInvoices(database, tokens=tokens, clock=clock)
         reconciling = Reconciling(
-            *(database, providers, following, comparison, settling), tokens=tokens, clock=clock
+            *(database, providers, following, comparison, settling),
+            metered=metered,
+            tokens=tokens,
+            clock=clock,
         )
         return cls(
             providers=providers,
@@ -98,19 +105,11 @@ class ProviderWork:
             collecting=collecting,
             following=following,
             closing=Closing(database, providers, steps, journal, clock=clock),
-            handling=Handling(
-                database,
-                providers,
-                following,
-                ChargeEvents(database, journal, clock=clock),
-                clock=clock,
-            ),
+            handling=Handling(database, providers, following, charges, metered, clock=clock),
             sweeping=Sweeping(database, clock=clock),
             inbox=Inbox(database, envelope, tokens=tokens, clock=clock),
             settings=Settings(
-                database,
-                envelope,
-                providers,
+                *(database, envelope, providers),
                 tokens=tokens,
                 clock=clock,
                 allows_live_keys=allows_live_keys,
@@ -120,6 +119,8 @@ class ProviderWork:
             ),
             payments=Payments(database, moves, journal, tokens=tokens, clock=clock),
             reconciling=reconciling,
+            metered=metered,
+            routing=Routing(database, providers, steps, pushing, clock=clock),
         )
 
     def register(self, jobs: JobWorker) -> None:
@@ -133,6 +134,7 @@ class ProviderWork:
         for cron, name, handler in (
             ("* * * * *", SWEEP_JOB, self.sweeping.run),
             ("* * * * *", INBOX_SWEEP_JOB, self.handling.sweep),
+            ("*/10 * * * *", ROUTES_JOB, self.routing.run),
             ("7 * * * *", HOURLY_JOB, self.reconciling.run_hourly),
             ("25 3 * * *", NIGHTLY_JOB, self.reconciling.run_nightly),
         ):

@@ -33,9 +33,7 @@ class SpendMethods:
         tenant_id = as_tenant(request.tenant_id)
         question = convert.to_question(request, tenant_id, current_caller())
         decided = await self._asking.authorize_spend(question)
-        return messages.AuthorizeSpendResponse(
-            spend_authorization=convert.from_authorization(decided)
-        )
+        return convert.from_decided(decided)
 
     @answers_repetitions
     async def SettleSpend(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.budget.domain.spend import (
     BudgetCheck,
@@ -61,8 +62,7 @@ class Account:
         return EXACT.subtract(EXACT.subtract(self.limit, self.spent), self.held)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What is asked of one budget, in its currency; rate as in BudgetCheck."""
 
     amount: Decimal

@@ -8,9 +8,10 @@ The event may come first: then the settlement only gives the hold back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.budget.domain.ledger_entry import LedgerEntryKind, Movement
 from services.budget.domain.spend import AuthorizationState
@@ -32,8 +33,7 @@ class Conversion:
 Convert = Callable[[Money, str], Conversion]
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """What an authorization asked of one budget, in that budget's currency.
 
     settled: what a settlement put into its spent and no usage event has replaced.
@@ -46,8 +46,7 @@ class Hold:
     settled: Decimal = _ZERO
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAuthorization:
+class OpenAuthorization(NamedTuple):
     """The part of an authorization that its ending works on, its row being locked.
 
     is_replaced: the usage event has arrived and counts by itself. end_request_id: of the call that
@@ -121,10 +120,9 @@ def settle(
                 usage_event_id=usage_event_id or authorization.usage_event_id,
             )
         )
-        holds.append(replace(hold, settled=counted))
+        holds.append(hold._replace(settled=counted))
     in_hold_currency = convert(cost, authorization.held.currency_code).amount
-    ended = replace(
-        authorization,
+    ended = authorization._replace(
         state=AuthorizationState.SETTLED,
         holds=tuple(holds),
         settled=cost,
@@ -150,7 +148,7 @@ def release(authorization: OpenAuthorization, now: datetime, reason: str) -> End
             authorization_id=authorization.authorization_id, state=state.name
         )
     return _given_back(
-        replace(authorization, release_reason=reason),
+        authorization._replace(release_reason=reason),
         now,
         LedgerEntryKind.RELEASE,
         AuthorizationState.RELEASED,
@@ -179,12 +177,11 @@ def replace_by_usage(authorization: OpenAuthorization, cost: Money, now: datetim
         )
         for hold in authorization.holds
     ]
-    holds = tuple(replace(hold, settled=_ZERO) for hold in authorization.holds)
-    ended = replace(authorization, is_replaced=True, holds=holds)
+    holds = tuple(hold._replace(settled=_ZERO) for hold in authorization.holds)
+    ended = authorization._replace(is_replaced=True, holds=holds)
     if is_settling:
         held = authorization.held
-        ended = replace(
-            ended,
+        ended = ended._replace(
             state=AuthorizationState.SETTLED,
             settled=cost,
             excess=_excess(cost, held.currency_code, held.amount),
@@ -210,7 +207,7 @@ def _given_back(
     state: AuthorizationState,
 ) -> Ending:
     movements = [_movement(authorization, hold, kind) for hold in authorization.holds]
-    ended = replace(authorization, state=state, ended_at=now)
+    ended = authorization._replace(state=state, ended_at=now)
     return Ending(ended, [each for each in movements if each.held_change])
 
 

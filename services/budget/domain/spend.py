@@ -1,12 +1,15 @@
-"""Decisions whether work may spend: what is asked, what was decided, and on which figures."""
+"""Decisions whether work may spend: what is asked, what was decided, and on which figures.
+
+Named tuples, because some of each are made for every call, in a third of a dataclass' time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
+from typing import NamedTuple
 
 from services.budget.domain.scope import SpendAttributes
 from services.budget.domain.terms import Enforcement
@@ -51,8 +54,7 @@ class EstimateMethod(IntEnum):
     UNPRICED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class CostEstimate:
+class CostEstimate(NamedTuple):
     """How the amount of a hold was chosen.
 
     worst_case: None where the work is not bounded. quantile, excess_probability: in [0, 1], None
@@ -73,8 +75,7 @@ class CostEstimate:
         return self.method is EstimateMethod.UNPRICED
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetCheck:
+class BudgetCheck(NamedTuple):
     """One budget's part in a decision, as it stood in that instant; all amounts in its currency.
 
     asked: what the decision asked of it. rate: units of its currency for one of the request's,
@@ -103,8 +104,7 @@ class BudgetCheck:
         return EXACT.subtract(EXACT.subtract(self.limit, self.spent), self.held)
 
 
-@dataclass(frozen=True, slots=True)
-class SpendDecision:
+class SpendDecision(NamedTuple):
     """What was decided and why. checks: those in the way first. retry_at: None when allowed."""
 
     outcome: SpendOutcome
@@ -114,8 +114,7 @@ class SpendDecision:
     retry_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SpendAuthorization:
+class SpendAuthorization(NamedTuple):
     """A decision with the hold it made and what became of it.
 
     held: zero when nothing is held. excess: the part of the settled cost above the hold, in its

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Context, Decimal
 from typing import TypeAlias
 
-from services.budget.domain.budget import Budget
+from services.budget.domain.budget import Budget, BudgetPeriod
 from services.budget.domain.decision import Account, Asked, CoveringBudget, decide, hold
 from services.budget.domain.estimate import bucket_of
 from services.budget.domain.ledger_entry import LedgerEntryKind, Movement
@@ -31,7 +31,11 @@ from services.budget.domain.terms import Enforcement, UnpricedPolicy
 from services.budget.service.budget_index import BudgetIndex, Covering
 from services.budget.service.spend_request import Ask, Operation, Release, Settle
 from services.budget.store.accounts import AccountKey, LockedAccount
-from services.budget.store.authorizations import NewAuthorization, StoredAuthorization
+from services.budget.store.authorizations import (
+    Answered,
+    NewAuthorization,
+    StoredAuthorization,
+)
 from services.budget.store.cost_history import CostSample
 from services.kernel.errors import Error
 from services.kernel.exchange import ExchangeRates
@@ -54,7 +58,7 @@ class BatchView:
     covering: Sequence[Sequence[Covering]]
     accounts: Mapping[AccountKey, LockedAccount]
     targets: dict[tuple[str, str], StoredAuthorization]
-    answered: dict[tuple[str, str], StoredAuthorization]
+    answered: dict[tuple[str, str], Answered]
     ended: dict[tuple[str, str], StoredAuthorization]
 
 
@@ -64,9 +68,8 @@ class SpendBatch:
     def __init__(self, view: BatchView, rates: ExchangeRates) -> None:
         """Takes the locked figures, which the batch moves as it decides."""
         self.view = view
-        self._known: dict[AccountKey, CoveringBudget] = {}
         self._rates = rates
-        self.news: dict[str, NewAuthorization] = {}
+        self.news: list[NewAuthorization] = []
         self.endings: dict[tuple[str, str], OpenAuthorization] = {}
         self.movements: list[Movement] = []
         self.denied: Counter[AccountKey] = Counter()
@@ -94,29 +97,32 @@ class SpendBatch:
         authorization = self._authorization(ask, decision)
         if ask.is_trial:
             return authorization
-        opened = self._opened(ask, authorization, [triple for _, triple in covering])
+        holds: tuple[Hold, ...] = ()
         if decision.outcome.is_allowed:
-            self._hold(ask, covering, authorization.authorization_id)
+            holds = self._hold(ask, covering, authorization.authorization_id)
         else:
             blocking = {check.budget_id for check in decision.checks if check.is_blocking}
             self.denied.update(key for key, _ in covering if key.budget_id in blocking)
         is_claimed = bool(ask.usage_event_id) and decision.outcome.is_allowed
         new = NewAuthorization(
-            authorization, opened, ask.digest, self.view.now if is_claimed else None
+            authorization, holds, ask.digest, self.view.now if is_claimed else None
         )
-        self.news[authorization.authorization_id] = new
+        self.news.append(new)
         if ask.request_id and decision.outcome.is_allowed:
             # A refusal had no effect, so a repetition of it is decided anew.
-            self.view.answered[key] = StoredAuthorization(authorization, opened, ask.digest)
+            self.view.answered[key] = Answered(authorization, ask.digest)
         return authorization
 
     def _hold(
         self, ask: Ask, covering: Sequence[tuple[AccountKey, _Triple]], authorization_id: str
-    ) -> None:
+    ) -> tuple[Hold, ...]:
+        """Takes the amount into the locked figures, and returns what each budget holds of it."""
         hold([triple for _, triple in covering], self.view.now)
+        holds = []
         for key, (budget, account, asked) in covering:
             if budget.throttle is not None and account.throttled_until is not None:
                 self.throttled[key] = account.throttled_until
+            holds.append(Hold(key.budget_id, key.period_start, budget.currency_code, asked.amount))
             if not asked.amount:
                 continue
             is_converted = asked.rate is not None
@@ -134,6 +140,7 @@ class SpendBatch:
                     usage_event_id=ask.usage_event_id,
                 )
             )
+        return tuple(holds)
 
     def _triples(self, ask: Ask, covering: Sequence[Covering]) -> list[tuple[AccountKey, _Triple]]:
         found = []
@@ -144,11 +151,9 @@ class SpendBatch:
                 continue
             converted = self.convert(ask.estimate.amount, one.budget.currency_code)
             asked = Asked(converted.amount, converted.rate, converted.rate_date)
-            budget = self._known.get(key)
-            if budget is None:
-                budget = covering_budget(one.budget, locked, self.view.now)
-                self._known[key] = budget
-            found.append((key, (budget, locked.account, asked)))
+            if locked.budget is None:
+                locked.budget = covering_budget(one.budget, locked.row, self.view.now)
+            found.append((key, (locked.budget, locked.account, asked)))
         return found
 
     def _authorization(self, ask: Ask, decision: SpendDecision) -> SpendAuthorization:
@@ -156,38 +161,18 @@ class SpendBatch:
         is_allowed = decision.outcome.is_allowed
         asked = ask.estimate.amount
         return SpendAuthorization(
-            tenant_id=ask.tenant_id,
-            authorization_id="" if ask.is_trial else new_id(),
-            state=AuthorizationState.HELD if is_allowed else AuthorizationState.DENIED,
-            subject=ask.subject,
-            decision=decision,
-            held=asked if is_allowed else Money(asked.currency_code, _ZERO),
-            created_at=now,
-            expires_at=now + ask.hold_for,
-            request_id=ask.request_id,
-            usage_source=ask.usage_source,
-            usage_event_id=ask.usage_event_id,
+            ask.tenant_id,
+            "" if ask.is_trial else new_id(),
+            AuthorizationState.HELD if is_allowed else AuthorizationState.DENIED,
+            ask.subject,
+            decision,
+            asked if is_allowed else Money(asked.currency_code, _ZERO),
+            now,
+            now + ask.hold_for,
+            ask.request_id,
+            ask.usage_source,
+            ask.usage_event_id,
             ended_at=None if is_allowed else now,
-        )
-
-    def _opened(
-        self, ask: Ask, authorization: SpendAuthorization, covering: Sequence[_Triple]
-    ) -> OpenAuthorization:
-        is_allowed = authorization.decision.outcome.is_allowed
-        holds = [
-            Hold(budget.budget_id, budget.period.start, budget.currency_code, asked.amount)
-            for budget, _, asked in covering
-        ]
-        return OpenAuthorization(
-            tenant_id=ask.tenant_id,
-            authorization_id=authorization.authorization_id,
-            state=authorization.state,
-            held=authorization.held,
-            holds=tuple(holds) if is_allowed else (),
-            expires_at=authorization.expires_at,
-            usage_source=ask.usage_source,
-            usage_event_id=ask.usage_event_id,
-            ended_at=authorization.ended_at,
         )
 
     def _end(self, operation: Settle | Release) -> SpendAuthorization:
@@ -204,7 +189,7 @@ class SpendBatch:
         ending = self._ending(target.open, operation)
         opened = ending.authorization
         if operation.request_id:
-            opened = replace(opened, end_request_id=request[1], end_digest=operation.digest)
+            opened = opened._replace(end_request_id=request[1], end_digest=operation.digest)
         ended = self.end(target, replace_authorization(ending, opened))
         if operation.request_id:
             self.view.ended[request] = ended
@@ -275,8 +260,7 @@ def claim_at(opened: OpenAuthorization, now: datetime) -> datetime | None:
 
 def told(authorization: SpendAuthorization, opened: OpenAuthorization) -> SpendAuthorization:
     """Returns the authorization as it is after its ending."""
-    return replace(
-        authorization,
+    return authorization._replace(
         state=opened.state,
         settled=opened.settled,
         excess=opened.excess,
@@ -302,9 +286,8 @@ def _end_request(operation: Settle | Release) -> str:
     return f"{kind}:{operation.request_id}"
 
 
-def covering_budget(budget: Budget, locked: LockedAccount, now: datetime) -> CoveringBudget:
-    """Returns what a decision has to know of a budget."""
-    row = locked.row
+def covering_budget(budget: Budget, row: BudgetPeriod, now: datetime) -> CoveringBudget:
+    """Returns what a decision has to know of a budget, until the row's `limit_until`."""
     terms = budget.terms_of(row.period, now)
     following = budget.following(row.period)
     return CoveringBudget(

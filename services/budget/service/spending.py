@@ -216,7 +216,7 @@ class Spending:
     ) -> None:
         now = batch.view.now
         if batch.news:
-            await authorizations.insert(tx, list(batch.news.values()))
+            await authorizations.insert(tx, batch.news)
         await authorizations.end(tx, batch.claims())
         after = await accounts.move(
             tx, batch.movements, now, denied=batch.denied, throttled=batch.throttled

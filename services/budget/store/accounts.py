@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.budget.domain.budget import BudgetPeriod
-from services.budget.domain.decision import Account
+from services.budget.domain.decision import Account, CoveringBudget
 from services.budget.domain.ledger_entry import Movement
 from services.budget.store.periods import COLUMNS, period_of
 from services.kernel.database import Transaction
@@ -29,10 +29,14 @@ class AccountKey(NamedTuple):
 
 @dataclass(slots=True)
 class LockedAccount:
-    """A locked row. row: as it was read; account: as the batch moves it."""
+    """A locked row. row: as it was read; account: as the batch moves it.
+
+    budget: what decisions know of the budget, where one has asked for it.
+    """
 
     row: BudgetPeriod
     account: Account
+    budget: CoveringBudget | None = None
 
 
 _LOCK = f"""

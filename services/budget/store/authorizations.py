@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.budget.domain.scope import SpendAttributes
-from services.budget.domain.settlement import OpenAuthorization
+from services.budget.domain.settlement import Hold, OpenAuthorization
 from services.budget.domain.spend import AuthorizationState, SpendAuthorization
 from services.budget.store.decision_json import (
     decision_of,
@@ -114,11 +114,18 @@ class StoredAuthorization(NamedTuple):
     digest: bytes
 
 
+class Answered(NamedTuple):
+    """What an earlier call with the same request_id got. digest: of what it asked."""
+
+    authorization: SpendAuthorization
+    digest: bytes
+
+
 class NewAuthorization(NamedTuple):
     """A decision to store. claim_at: when to look for the usage event, None for never."""
 
     authorization: SpendAuthorization
-    open: OpenAuthorization
+    holds: tuple[Hold, ...]
     digest: bytes
     claim_at: datetime | None
 
@@ -130,7 +137,7 @@ class Prelude(NamedTuple):
     """
 
     revisions: dict[str, int]
-    answered: dict[tuple[str, str], StoredAuthorization]
+    answered: dict[tuple[str, str], Answered]
     has_expired: bool
 
 
@@ -140,11 +147,14 @@ async def prelude(
     """Returns what a batch has to know before it takes locks. request_ids: "" for none."""
     rows = await tx.driver.fetch(_PRELUDE, tenant_ids, request_ids, now)
     revisions: dict[str, int] = {}
-    answered: dict[tuple[str, str], StoredAuthorization] = {}
+    answered: dict[tuple[str, str], Answered] = {}
     for row in rows:
         revisions[row["asking_tenant"]] = row["tenant_revision"]
         if row["authorization_id"] is not None:
-            answered[row["tenant_id"], row["request_id"]] = stored_of(row)
+            stored = stored_of(row)
+            answered[row["tenant_id"], row["request_id"]] = Answered(
+                stored.authorization, stored.digest
+            )
     return Prelude(revisions, answered, bool(rows and rows[0]["has_expired"]))
 
 
@@ -266,7 +276,7 @@ def _row(new: NewAuthorization) -> tuple[Any, ...]:
         one.held.currency_code,
         one.held.amount,
         decision_text(decision),
-        holds_text(new.open.holds),
+        holds_text(new.holds),
         one.usage_source,
         one.usage_event_id,
         new.claim_at,

@@ -1,15 +1,18 @@
-r"""Everything that the README tells a reader to type works, and shows what the README says.
+r"""Everything that README and guides tell a reader to type works, and shows what they say.
 
 Convention:
 
 * A fenced block marked `console` is run, one marked `console no-run` is not. Other blocks are text.
-* In a block, a line that begins with `$ ` is a command; it goes on while lines end with `\`. The
-  lines below it are its output, where `...` stands for anything and blanks do not count; without
-  such lines any output will do. A command has to end with status 0.
-* The commands of all blocks run in order, from the root of the project, in one environment:
-  `export` is seen by those that follow. `finops` is the installed command.
+* In a block, a line that begins with `$ ` is a command; it goes on in lines that begin with `> `,
+  and after those that end with `\`. The lines below it are its output: `...` stands for anything,
+  blanks do not count, and any identifier or instant is as good as another. Without such lines any
+  output will do. A command has to end with status 0.
+* The commands of all blocks of a document run in order, in one environment: `export` is seen by
+  those that follow. `finops` is the installed command. Those of the README run in the root of the
+  project, those of a guide in an empty folder.
 * They run against one stack with the demo, in a throw-away data directory (FINOPS_DATA_DIR), which
-  the first test starts. `127.0.0.1:8080` and `localhost:8080` stand for its gateway.
+  the first test starts. `127.0.0.1:8080` and `localhost:8080` stand for its gateway. Nobody is
+  at the place of Stripe.
 """
 
 from __future__ import annotations
@@ -30,7 +33,12 @@ from cli.stack.state import read_state
 from tests.support.readme import Command, commands_of
 from tests.support.source_tree import ROOT
 
-COMMANDS = commands_of(ROOT / "README.md")
+DOCUMENTS = ("README.md", "docs/billing.md", "docs/stripe.md")
+COMMANDS = [
+    pytest.param(document, command, id=f"{document} line {command.line}")
+    for document in DOCUMENTS
+    for command in commands_of(ROOT / document)
+]
 START_SECONDS = 300
 COMMAND_SECONDS = 120
 _GATEWAY = re.compile(r"(127\.0\.0\.1|localhost):8080")
@@ -38,11 +46,15 @@ _GATEWAY = re.compile(r"(127\.0\.0\.1|localhost):8080")
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A shell whose exported variables outlive each command."""
+    """A shell whose exported variables outlive each command. folder: keeps them.
+
+    place: where commands run.
+    """
 
     folder: Path
     environment: dict[str, str]
     gateway: str
+    place: Path = ROOT
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         kept = self.folder / "environment.sh"
@@ -53,7 +65,7 @@ class Terminal:
         )
         return subprocess.run(
             ["bash", "-o", "pipefail", "-c", script],
-            cwd=ROOT,
+            cwd=self.place,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -63,7 +75,8 @@ class Terminal:
 
 
 @pytest.fixture(scope="module")
-def terminal() -> Iterator[Terminal]:
+def terminals() -> Iterator[dict[str, Terminal]]:
+    """A terminal for each document."""
     with tempfile.TemporaryDirectory(prefix="finops-readme-") as name:
         folder = Path(name)
         data_dir = folder / "finops"
@@ -74,6 +87,7 @@ def terminal() -> Iterator[Terminal]:
             "FINOPS_DATA_DIR": str(data_dir),
             "COLUMNS": "120",
             "NO_COLOR": "1",
+            "FINOPS_STRIPE_ADDRESS": f"http://127.0.0.1:{free_port()}",
         }
         finops = str(scripts / "finops")
         subprocess.run(
@@ -85,20 +99,30 @@ def terminal() -> Iterator[Terminal]:
         )
         try:
             gateway = read_state(data_dir).rest_url.partition("://")[2]
-            yield Terminal(folder, environment, gateway)
+            found = {}
+            for document in DOCUMENTS:
+                own = folder / document
+                (own / "empty").mkdir(parents=True)
+                place = ROOT if document == "README.md" else own / "empty"
+                found[document] = Terminal(own, environment, gateway, place)
+            yield found
         finally:
             subprocess.run([finops, "down"], env=environment, timeout=START_SECONDS, check=True)
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("command", COMMANDS, ids=[f"line {command.line}" for command in COMMANDS])
-def test_a_command_of_the_readme_works(terminal: Terminal, command: Command) -> None:
-    done = terminal.run(command.text)
+@pytest.mark.parametrize(("document", "command"), COMMANDS)
+def test_a_command_of_a_document_works(
+    terminals: dict[str, Terminal], document: str, command: Command
+) -> None:
+    done = terminals[document].run(command.text)
 
-    where = f"README.md:{command.line}: $ {command.text}"
+    where = f"{document}:{command.line}: $ {command.text}"
     assert done.returncode == 0, f"{where}\nends with {done.returncode}\n{done.stderr}{done.stdout}"
-    assert command.accepts(done.stdout), (
-        f"{where}\nshows\n{done.stdout}\nand not, as the README says,\n{command.shown}"
+    # A terminal shows both; what is to be read by programs goes to the first alone.
+    shown = done.stdout + done.stderr
+    assert command.accepts(done.stdout) or command.accepts(shown), (
+        f"{where}\nshows\n{shown}\nand not, as the document says,\n{command.shown}"
     )
 
 
@@ -106,12 +130,14 @@ def test_blocks_give_their_commands_and_outputs(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(
         "# Title\n\n```console\n$ echo one \\\n>   two\none two\n$ true\n```\n\n"
+        "```console\n$ cat <<END\n> one\n> END\none\n```\n\n"
         "```console no-run\n$ make run\n```\n\n```bash\n$ false\n```\n"
     )
 
     assert commands_of(readme) == [
         Command(4, "echo one \\\n  two", "one two\n"),
         Command(7, "true", ""),
+        Command(11, "cat <<END\none\nEND", "one\n"),
     ]
 
 
@@ -120,6 +146,11 @@ def test_blocks_give_their_commands_and_outputs(tmp_path: Path) -> None:
     [
         ("", "anything", True),
         ("total 5 USD\n", "total   5 USD\n", True),
+        (
+            "01m86z6qxvkrfkqrmf5k34wk31 2026-11-24T14:25:42.313689Z\n",
+            "01m90000000000000000000000 2027-01-01T00:00:00Z\n",
+            True,
+        ),
         ("a\n...\nz\n", "a\nb\nc\nz\n", True),
         ("total 5 USD\n", "total 6 USD\n", False),
     ],

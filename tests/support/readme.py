@@ -1,4 +1,4 @@
-"""The README's commands, as a reader would type them."""
+"""The commands of the README and the guides, as a reader would type them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from pathlib import Path
 _BLOCK = re.compile(r"^```console(?P<flags>[^\n]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 # Blanks differ with the width of the terminal; `...` stands for any output.
 _LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+# Identifiers, instants and the rules of tables are of each run.
+_OWN = (
+    (re.compile(r"\b01[0-9a-hjkmnp-tv-z]{24}\b"), "<id>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<instant>"),
+    (re.compile("─+"), "─"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of a README and what it shows; line: where it stands."""
+    """One command of a document and what it shows; line: where it stands."""
 
     line: int
     text: str
     shown: str
 
     def accepts(self, output: str) -> bool:
-        """Says whether the output is what the README shows, which may be nothing at all."""
+        """Says whether the output is what the document shows, which may be nothing at all."""
         if not self.shown.strip():
             return True
         checker = doctest.OutputChecker()
-        return checker.check_output(self.shown, output.rstrip() + "\n", _LOOSE)
+        return checker.check_output(_general(self.shown), _general(output.rstrip() + "\n"), _LOOSE)
 
 
 def commands_of(path: Path) -> list[Command]:
@@ -40,18 +46,24 @@ def commands_of(path: Path) -> list[Command]:
     return commands
 
 
+def _general(output: str) -> str:
+    for pattern, name in _OWN:
+        output = pattern.sub(name, output)
+    return output
+
+
 def _commands(body: str, first: int) -> list[Command]:
     commands: list[Command] = []
-    is_continued = False
-    for number, line in enumerate(body.splitlines(), start=first):
-        if is_continued:
+    lines = body.splitlines()
+    for place, line in enumerate(lines):
+        goes_on = line.startswith("> ") or lines[place - 1].endswith("\\")
+        if goes_on and commands and not commands[-1].shown:
             last = commands[-1]
             text = f"{last.text}\n{line.removeprefix('> ')}"
             commands[-1] = Command(last.line, text, "")
         elif line.startswith("$ "):
-            commands.append(Command(number, line[2:], ""))
+            commands.append(Command(first + place, line[2:], ""))
         elif commands:
             last = commands[-1]
             commands[-1] = Command(last.line, last.text, f"{last.shown}{line}\n")
-        is_continued = bool(commands) and not commands[-1].shown and line.endswith("\\")
     return commands

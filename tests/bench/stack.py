@@ -25,10 +25,11 @@ FINOPS = Path(sys.executable).with_name("finops")
 
 @dataclass(frozen=True, slots=True)
 class BenchStack:
-    """A running stack and how to reach it."""
+    """A running stack and how to reach it. stripe_port: where its services expect Stripe."""
 
     data_dir: Path
     state: StackState
+    stripe_port: int
 
     @property
     def usage_address(self) -> str:
@@ -99,18 +100,18 @@ def running_stack(services: Sequence[str] = ()) -> Iterator[BenchStack]:
     """
     folder = Path(tempfile.mkdtemp(prefix="finops-bench-"))
     data = ["--data-dir", str(folder)]
-    port = str(free_port())
+    port, stripe_port = str(free_port()), free_port()
     up: list[str | Path] = [FINOPS, "up", "--no-demo", "--detach", "--port", port, *data]
     up += [part for name in services for part in ("--service", name)]
     environment = {
         **os.environ,
         # The benches' own receivers of notifications are on this machine.
         "FINOPS_EGRESS_ALLOW": "127.0.0.1",
-        "FINOPS_STRIPE_ADDRESS": f"http://127.0.0.1:{free_port()}",  # where nobody answers
+        "FINOPS_STRIPE_ADDRESS": f"http://127.0.0.1:{stripe_port}",
     }
     subprocess.run(up, check=True, stdout=sys.stderr, env=environment)
     try:
-        yield BenchStack(folder, read_state(folder))
+        yield BenchStack(folder, read_state(folder), stripe_port)
     finally:
         down: list[str | Path] = [FINOPS, "down", "--purge", "--yes", *data]
         subprocess.run(down, check=True, stdout=sys.stderr)

@@ -14,6 +14,7 @@ from services.billing.api.tenant import as_tenant
 from services.billing.convert import credit_notes as convert_notes
 from services.billing.convert import documents as convert_documents
 from services.billing.convert import invoices as convert
+from services.billing.convert import payments as convert_payments
 from services.billing.convert import runs as convert_runs
 from services.billing.service.crediting import CreditNotes
 from services.billing.service.paying import Paying
@@ -91,13 +92,15 @@ class InvoiceMethods:
         self, request: messages.PayInvoiceRequest, _: Context
     ) -> messages.PayInvoiceResponse:
         """Collects an invoice; its attempt knows the request_id."""
-        invoice = await self._paying.pay_invoice(
-            as_tenant(request.tenant_id),
-            request.invoice_id,
+        invoice, attempt = await self._paying.pay_invoice(
+            *(as_tenant(request.tenant_id), request.invoice_id),
             payment_method_id=request.payment_method_id,
             request_id=request.request_id,
         )
-        return messages.PayInvoiceResponse(invoice=convert.from_invoice(invoice))
+        paid = convert.from_invoice(invoice)
+        return messages.PayInvoiceResponse(
+            invoice=paid, attempt=convert_payments.from_attempt(attempt)
+        )
 
     async def GetInvoicePdf(self, request: messages.GetInvoicePdfRequest, _: Context) -> HttpBody:
         """Returns an invoice as PDF."""

@@ -150,23 +150,24 @@ def from_import(result: PaymentImport) -> models.PaymentImport:
     )
 
 
+def from_attempt(attempt: PaymentAttempt) -> models.PaymentAttempt:
+    """Converts an attempt."""
+    return models.PaymentAttempt(
+        attempt_id=attempt.attempt_id,
+        invoice_id=attempt.invoice_id,
+        attempt_number=attempt.attempt_number,
+        state=models.PaymentAttemptState.Value(f"PAYMENT_ATTEMPT_STATE_{attempt.state.name}"),
+        amount=from_money(attempt.amount),
+        payment_method_id=attempt.payment_method_id,
+        decline_code=attempt.decline_code,
+        retryable=attempt.retryable,
+        attempt_time=from_instant(attempt.attempted_at),
+        next_attempt_time=from_instant(attempt.next_attempt_at),
+    )
+
+
 def from_attempts(page: Page[PaymentAttempt]) -> messages.ListPaymentAttemptsResponse:
     """Converts a page."""
     return messages.ListPaymentAttemptsResponse(
-        attempts=[
-            models.PaymentAttempt(
-                attempt_id=each.attempt_id,
-                invoice_id=each.invoice_id,
-                attempt_number=each.attempt_number,
-                state=models.PaymentAttemptState.Value(f"PAYMENT_ATTEMPT_STATE_{each.state.name}"),
-                amount=from_money(each.amount),
-                payment_method_id=each.payment_method_id,
-                decline_code=each.decline_code,
-                retryable=each.retryable,
-                attempt_time=from_instant(each.attempted_at),
-                next_attempt_time=from_instant(each.next_attempt_at),
-            )
-            for each in page.items
-        ],
-        next_page_token=page.next_page_token,
+        attempts=map(from_attempt, page.items), next_page_token=page.next_page_token
     )

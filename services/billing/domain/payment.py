@@ -132,9 +132,10 @@ class Payment:
 
 
 class AttemptState(Enum):
-    """How an attempt to collect ended."""
+    """How an attempt to collect ended. PROCESSING: a debit that the bank works on for days."""
 
     STARTED = "started"
+    PROCESSING = "processing"
     SUCCEEDED = "succeeded"
     DECLINED = "declined"
     ACTION_REQUIRED = "action_required"

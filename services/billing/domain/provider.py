@@ -81,7 +81,6 @@ class RemoteInvoice:
     provider_subscription_id: str = ""
     number: str = ""
     hosted_url: str = ""
-    is_processing: bool = False
     paid_out_of_band: bool = False
     created_at: datetime | None = None
     lines: Sequence[RemoteLine] = ()
@@ -141,6 +140,17 @@ class RemotePayment:
     settlement: RemoteSettlement | None = None
     is_disputed: bool = False
     paid_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOutcome:
+    """What became of the last payment of an invoice that is not paid.
+
+    is_processing: the bank works on it. decline_code: why it failed, "" where it has not.
+    """
+
+    is_processing: bool
+    decline_code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

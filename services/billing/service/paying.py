@@ -35,11 +35,12 @@ class Paying:
 
     async def pay_invoice(
         self, tenant_id: str, invoice_id: str, *, payment_method_id: str = "", request_id: str = ""
-    ) -> Invoice:
+    ) -> tuple[Invoice, PaymentAttempt]:
         """Charges an invoice, which does not advance the dunning schedule, and says how it ended.
 
-        Where the provider does not tell in time, a worker goes on, and the invoice is returned as
-        it is. A charge under way is not doubled, and the same request_id charges once.
+        Where the provider does not tell in time, a worker goes on, and the attempt is STARTED; it
+        may still be declined. A debit that takes days is PROCESSING. A charge under way is not
+        doubled, and the same request_id charges once.
         Raises InvoiceNotFound, InvoiceStateForbids, PaymentDeclined, ProviderRefused,
         RequestIdReused.
         """
@@ -53,8 +54,9 @@ class Paying:
             invoice = await invoices.find_invoice(tx, tenant_id, invoice_id)
         if invoice is None:
             raise InvoiceNotFound(invoice_id=invoice_id)
-        _require_taken(ended or attempt, invoice)
-        return invoice
+        attempt = ended or attempt
+        _require_taken(attempt, invoice)
+        return invoice, attempt
 
     async def _begun(
         self, tenant_id: str, invoice_id: str, payment_method_id: str, request_id: str

@@ -238,7 +238,7 @@ async def running_attempt(
     """Returns the attempt whose outcome is not known, None when there is none."""
     row = await tx.driver.fetchrow(
         "SELECT * FROM billing.payment_attempt WHERE tenant_id = $1 AND invoice_id = $2"
-        " AND state = 'started'",
+        " AND state IN ('started', 'processing')",
         *(tenant_id, invoice_id),
     )
     return None if row is None else _attempt_of(dict(row))
@@ -253,7 +253,8 @@ async def is_charging(tx: Transaction, tenant_id: str, invoice_id: str) -> bool:
             JOIN billing.provider_operation AS operation
             ON operation.tenant_id = attempt.tenant_id AND operation.operation_key
                 = 'inv:' || attempt.invoice_id || ':pay:' || attempt.attempt_id
-            WHERE attempt.tenant_id = $1 AND attempt.invoice_id = $2 AND attempt.state = 'started'
+            WHERE attempt.tenant_id = $1 AND attempt.invoice_id = $2
+                AND attempt.state IN ('started', 'processing')
             """,
             *(tenant_id, invoice_id),
         )

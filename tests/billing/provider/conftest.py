@@ -17,11 +17,12 @@ from services.billing.service.provider.stripe_provider import StripeProvider
 from services.kernel.envelope import Envelope
 from services.kernel.ids import new_id
 from tests.billing.conftest import ENCRYPTION_KEY
+from tests.billing.provider.charging_stage import stage
 from tests.support.database import ServiceDatabase
 from tests.support.stripe.edge import StripeEdge, serving_edge
 from tests.support.stripe.peer import stripe_peer
 
-__all__ = ["stripe_peer"]
+__all__ = ["stage", "stripe_peer"]
 
 WORKER = Path(__file__).with_name("push_worker.py")
 ROOT = WORKER.parents[3]

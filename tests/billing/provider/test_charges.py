@@ -21,10 +21,8 @@ from services.kernel.caller import acting_as
 from services.kernel.clock import SystemClock
 from services.kernel.ids import new_id
 from services.kernel.jobs import Job
+from tests.billing.provider.charging_stage import ADA, Stage
 from tests.billing.provider.seeding import add_locked_invoice
-from tests.billing.provider.test_collecting import ADA, Stage, stage
-
-__all__ = ["stage"]
 
 
 async def pay(stage: Stage) -> Payment:

@@ -65,7 +65,12 @@ ANSWERS: dict[str, Any] = {
     "GetInvoices": [INVOICE],
     "GetInvoicesInvoiceLines": [],
     "GetInvoicePayments": [PAYMENT],
-    "GetPaymentIntentsIntent": {"id": "pi_1", "object": "payment_intent", "latest_charge": "ch_1"},
+    "GetPaymentIntentsIntent": {
+        "id": "pi_1",
+        "object": "payment_intent",
+        "latest_charge": "ch_1",
+        "status": "requires_action",
+    },
     "GetChargesCharge": {
         "id": "ch_1",
         "object": "charge",
@@ -222,6 +227,7 @@ async def call_everything(provider: StripeProvider) -> None:
     await provider.credits_of("in_1")
     await provider.payments_of("in_1", is_detailed=True)
     await provider.fetch_charge("ch_1")
+    await provider.outcome_of("in_1")
     await provider.begin_setup(customer_id="cus_1")
     await provider.finished_setup("seti_1")
     await provider.attach("pm_1", customer_id="cus_1")

@@ -52,6 +52,9 @@ class PeerOverlay:
         # What each new customer pays with, as a payer would have said on Stripe's page.
         self.card: dict[str, str] | None = None
         self._ids = itertools.count(1)
+        # Whether charges are debits, which end later, and those that have not: intents by invoice.
+        self.takes_days = False
+        self._debits: dict[str, dict[str, Any]] = {}
 
     async def answer(self, asked: Recorded, key: str) -> Answer:
         """Returns status and body."""
@@ -63,6 +66,7 @@ class PeerOverlay:
             "PostInvoicesInvoicePay": self._pay,
             "GetInvoicePayments": self._list_payments,
             "PostBillingPortalSessions": self._portal,
+            "GetPaymentIntentsIntent": self._intent,
             "GetChargesChargeDispute": self._dispute,
         }
         handler = special.get(asked.operation_id, self._plain)
@@ -152,6 +156,8 @@ class PeerOverlay:
         currency, due = invoice["currency"], invoice["amount_remaining"]
         parameters = dict(asked.parameters)
         method, _ = (parameters.pop(name, None) for name in STRIPPED["PostInvoicesInvoicePay"])
+        if self.takes_days:
+            return 200, self._completed(self._debited(invoice))
         if parameters.get("paid_out_of_band") != "true":
             if 0 < due < MINIMA.get(currency, 0) or (currency in THREE_DECIMALS and due % 10):
                 return 400, stripe_error(
@@ -224,7 +230,42 @@ class PeerOverlay:
     async def _list_payments(self, asked: Recorded, _: str) -> Answer:
         invoice_id = asked.parameters.get("invoice")
         found = [p for p in self.payments if invoice_id in (None, p["invoice"])]
+        if invoice_id in self._debits and asked.parameters.get("status") != "paid":
+            intent = {"type": "payment_intent", "payment_intent": self._debits[invoice_id]["id"]}
+            found = [{"invoice": invoice_id, "status": "open", "payment": intent}, *found]
         return 200, _page(asked.path, found, has_more=False)
+
+    def _debited(self, invoice: dict[str, Any]) -> dict[str, Any]:
+        known = self._debits.get(invoice["id"], {})
+        assert known.get("status") != "processing", "a debit under way is charged again"
+        self._debits[invoice["id"]] = {
+            "id": f"pi_{next(self._ids)}",
+            "object": "payment_intent",
+            "status": "processing",
+        }
+        return invoice
+
+    async def end_debit(self, invoice_id: str, decline_code: str = "") -> None:
+        """Lets the bank pay what it works on, or refuse it with a code."""
+        if decline_code:
+            error = {"code": "payment_method_provider_decline", "decline_code": decline_code}
+            self._debits[invoice_id] |= {
+                "status": "requires_payment_method",
+                "last_payment_error": error,
+            }
+            return
+        self.takes_days = False
+        del self._debits[invoice_id]
+        path = f"/v1/invoices/{invoice_id}/pay"
+        asked = Recorded("PostInvoicesInvoicePay", "POST", path, {}, "", "")
+        status, _ = await self._pay(asked, "")
+        assert status == 200
+
+    async def _intent(self, asked: Recorded, key: str) -> Answer:
+        for intent in self._debits.values():
+            if asked.path.endswith(intent["id"]):
+                return 200, intent
+        return await self._plain(asked, key)
 
     def dispute(self, charge_id: str, status: str) -> dict[str, Any]:
         """Lets the payer dispute a charge, and returns the event that tells of it.

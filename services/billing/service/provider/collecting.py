@@ -33,6 +33,7 @@ from services.kernel.money import Money
 from services.kernel.transaction import Transaction
 
 CREDIT_PAUSE = timedelta(seconds=2)  # what the provider takes for a credit note, about
+LATE_PAUSE = timedelta(days=1)  # a debit that failed after days is not tried again at once
 AFTER_LAST = "No attempt is left on the schedule."
 NO_CARDS = "The offline provider charges nobody; the payer sends a bank transfer."
 PARTLY_PAID = (
@@ -175,8 +176,47 @@ class Collecting:
             return
         async with opened.turn():
             remote = await opened.provider.fetch_invoice(charge.provider_invoice_id)
-        if remote is not None:
+        if remote is not None and remote.state is RemoteState.OPEN:
+            await self._unpaid_there(tenant_id, attempt, charge)
+        elif remote is not None:
             await self._following.learn(tenant_id, attempt.invoice_id, opened, remote)
+
+    async def _unpaid_there(self, tenant_id: str, attempt: PaymentAttempt, charge: _Charge) -> None:
+        """Learns what became of a charge that was taken up and has not paid yet.
+
+        A debit is worked on for days; it then succeeds, or fails as any charge does.
+        """
+        async with charge.opened.turn():
+            outcome = await charge.opened.provider.outcome_of(charge.provider_invoice_id)
+        if outcome is None:
+            return
+        if outcome.is_processing:
+            await self._processing(tenant_id, attempt)
+        elif outcome.decline_code:
+            text = f"the debit failed: {outcome.decline_code}"
+            await self._failed(
+                tenant_id, attempt, StepRefused(charge.key, text, outcome.decline_code)
+            )
+
+    async def _processing(self, tenant_id: str, attempt: PaymentAttempt) -> None:
+        """Stops the schedule while the bank works on a debit."""
+        async with self._database.transaction(tenant_id) as tx:
+            invoice = await locked_invoice(tx, tenant_id, attempt.invoice_id)
+            running = await payments.running_attempt(tx, tenant_id, attempt.invoice_id)
+            if running is None or running.state is AttemptState.PROCESSING:
+                return
+            await payments.end_attempt(tx, tenant_id, running.attempt_id, AttemptState.PROCESSING)
+            if invoice.state in COLLECTIBLE:
+                await self._moves.move(
+                    tx,
+                    invoice,
+                    InvoiceState.PROCESSING,
+                    actor=SYSTEM,
+                    description="The bank works on the debit.",
+                    now=self._clock.now(),
+                    kind="payment",
+                    next_attempt_at=None,
+                )
 
     async def _fenced(
         self, tenant_id: str, attempt: PaymentAttempt, opened: Opened, key: str
@@ -239,7 +279,11 @@ class Collecting:
                 remote = await provider.fetch_invoice(there)
             if remote is None:
                 raise Amnesia(f"{there} is gone at the provider")
-            return there if remote.state is RemoteState.PAID else None
+            if remote.state is not RemoteState.OPEN:
+                return there if remote.state is RemoteState.PAID else None
+            async with opened.turn():
+                outcome = await provider.outcome_of(there)
+            return there if outcome is not None and outcome.is_processing else None
 
         await self._steps.perform(
             tenant_id,
@@ -266,6 +310,8 @@ class Collecting:
             if can_retry and invoice.issued_at is not None:
                 days = account.dunning.attempt_days
                 following = next_attempt_at(invoice.issued_at, days, made)
+            if following is not None and invoice.state is InvoiceState.PROCESSING:
+                following = max(following, now + LATE_PAUSE)
             state = AttemptState.DECLINED if code else AttemptState.ERROR
             await payments.end_attempt(
                 tx,
@@ -279,7 +325,7 @@ class Collecting:
             )
             # What somebody asked for and the provider cannot do says nothing about the payer.
             is_idle = not code and attempt.attempt_number == 0
-            if is_idle or invoice.state not in COLLECTIBLE:
+            if is_idle or invoice.state not in (*COLLECTIBLE, InvoiceState.PROCESSING):
                 return
             is_last = made >= len(account.dunning.attempt_days)
             ends = is_last and account.dunning.end_action is not DunningEnd.KEEP
@@ -299,7 +345,7 @@ class Collecting:
         now: datetime,
     ) -> None:
         description = f"A charge failed: {text}"[:500]
-        if invoice.state is InvoiceState.OPEN:
+        if invoice.state is not InvoiceState.PAST_DUE:
             invoice = await self._moves.move(
                 tx,
                 invoice,

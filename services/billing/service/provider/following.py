@@ -13,6 +13,7 @@ from services.billing.service.credits import Credits
 from services.billing.service.journal import Journal
 from services.billing.service.moving import SYSTEM, InvoiceMoves, locked_invoice
 from services.billing.service.provider.providers import Opened
+from services.billing.service.provider.queue import queue_collect
 from services.billing.service.releasing import release_billed
 from services.billing.store import payments
 from services.kernel.clock import Clock
@@ -64,6 +65,9 @@ class Following:
                 await payments.end_attempt(
                     tx, tenant_id, running.attempt_id, AttemptState.SUCCEEDED
                 )
+            if running is not None and remote.state is RemoteState.OPEN:
+                # The bank may have said no: whoever charged asks what became of it.
+                await queue_collect(tx, invoice_id)
             return await self._follow(tx, invoice, remote, now) or changed
 
     async def _follow(

@@ -20,6 +20,7 @@ from services.billing.domain.provider import (
     RemoteInvoice,
     RemoteLine,
     RemoteMethod,
+    RemoteOutcome,
     RemotePayment,
     RemoteState,
 )
@@ -160,6 +161,11 @@ class OfflineProvider:
         """Took nothing."""
         del provider_invoice_id, is_detailed
         return []
+
+    async def outcome_of(self, provider_invoice_id: str) -> RemoteOutcome | None:
+        """Took nothing."""
+        del provider_invoice_id
+        return None
 
     async def begin_setup(self, *, customer_id: str) -> Setup:
         """Has no cards."""

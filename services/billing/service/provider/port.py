@@ -21,6 +21,7 @@ from services.billing.domain.provider import (
     RemoteEvent,
     RemoteInvoice,
     RemoteMethod,
+    RemoteOutcome,
     RemotePayment,
 )
 from services.billing.service.provider.meter_port import UsageMeters
@@ -175,6 +176,9 @@ class PaymentProvider(Protocol):
         self, provider_invoice_id: str, *, is_detailed: bool = False
     ) -> Sequence[RemotePayment]:
         """Returns what was taken for an invoice. is_detailed: with refunds, fee and disputes."""
+
+    async def outcome_of(self, provider_invoice_id: str) -> RemoteOutcome | None:
+        """Returns what became of the last payment of an unpaid invoice, None without one."""
 
     async def begin_setup(self, *, customer_id: str) -> Setup:
         """Begins to store a payment method."""

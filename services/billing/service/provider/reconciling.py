@@ -15,6 +15,7 @@ import structlog
 from opentelemetry import metrics
 
 from services.billing.domain.invoice_record import Invoice
+from services.billing.domain.invoice_state import InvoiceState
 from services.billing.domain.provider import ProviderKind
 from services.billing.domain.reconciliation import (
     Cause,
@@ -211,7 +212,7 @@ class Reconciling:
         elif opened.settings.kind is ProviderKind.STRIPE:
             await self._missed_events(opened, found.window)
             is_full = found.scope is Scope.FULL
-            async for diff in self._differences(tenant_id, opened, found.window, is_full=is_full):
+            async for diff in self._differences(tenant_id, opened, found, is_full=is_full):
                 yield diff
             async for metered in self._metered.differences(
                 tenant_id, opened, found.window, is_full=is_full
@@ -227,10 +228,10 @@ class Reconciling:
                     await inbox.add(tx, owner, remote, None, now=self._clock.now())
 
     async def _differences(
-        self, tenant_id: str, opened: Opened, window: Period, *, is_full: bool
+        self, tenant_id: str, opened: Opened, found: Reconciliation, *, is_full: bool
     ) -> AsyncIterator[Diff | None]:
         """Yields each difference, and None after each object."""
-        provider = opened.provider
+        provider, window = opened.provider, found.window
         async with self._database.read(tenant_id) as tx:
             known = await rows.invoices_there(tx, tenant_id, window if is_full else None)
         for invoice_id in known:
@@ -241,6 +242,9 @@ class Reconciling:
                 remote = await provider.fetch_invoice(invoice.provider_invoice_id)
             for diff in compare_invoice(invoice, remote):
                 yield diff
+            if found.repair and remote is not None and invoice.state is InvoiceState.PROCESSING:
+                # Open on both sides, a debit may have failed meanwhile.
+                await self._following.learn(tenant_id, invoice_id, opened, remote)
             if is_full and remote is not None:
                 async for diff in self._payment_differences(tenant_id, opened, invoice):
                     yield diff

@@ -17,6 +17,7 @@ from services.billing.domain.provider import (
     RemoteInvoice,
     RemoteLine,
     RemoteMethod,
+    RemoteOutcome,
     RemotePayment,
     RemoteRefund,
     RemoteSettlement,
@@ -139,6 +140,19 @@ def payment_of(found: dict[str, Any]) -> RemotePayment:
         currency_code=found["currency"].upper(),
         amount=amount(found["amount_paid"], found["currency"]),
         paid_at=instant(found["created"]),
+    )
+
+
+def outcome_of(intent: dict[str, Any]) -> RemoteOutcome:
+    """Builds the outcome of a payment intent, which a payer may have to confirm."""
+    if intent["status"] == "requires_action":
+        return RemoteOutcome(is_processing=False, decline_code="authentication_required")
+    error = intent.get("last_payment_error") or {}
+    code = error.get("decline_code") or error.get("code") or ""
+    has_failed = intent["status"] in ("requires_payment_method", "canceled")
+    return RemoteOutcome(
+        is_processing=intent["status"] == "processing",
+        decline_code=str(code or "generic_decline") if has_failed else "",
     )
 
 

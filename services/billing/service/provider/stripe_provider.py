@@ -18,6 +18,7 @@ from services.billing.domain.provider import (
     RemoteEvent,
     RemoteInvoice,
     RemoteMethod,
+    RemoteOutcome,
     RemotePayment,
 )
 from services.billing.service.provider import stripe_objects as objects
@@ -284,6 +285,16 @@ class StripeProvider:
             charge_id = str(intent["latest_charge"])
         params: Any = {"expand": ["balance_transaction"]}
         return plain(await asked(self._v1.charges.retrieve_async(charge_id, params)))
+
+    async def outcome_of(self, provider_invoice_id: str) -> RemoteOutcome | None:
+        """Fetches the newest payment intent of the invoice, and what it says."""
+        params = {"invoice": provider_invoice_id, "limit": PAGE}
+        async for found in pages(self._v1.invoice_payments.list_async, params):
+            intent_id = found["payment"].get("payment_intent")
+            if intent_id:
+                call = self._v1.payment_intents.retrieve_async(str(intent_id))
+                return objects.outcome_of(plain(await asked(call)))
+        return None
 
     async def begin_setup(self, *, customer_id: str) -> Setup:
         """Begins a setup for charges without the payer; Stripe offers the methods."""

@@ -24,8 +24,11 @@ from cli.stack.keys import load_or_make_keys
 from cli.stack.ports import free_port
 from cli.stack.processes import module_command
 from cli.stack.services import service_environment
+from services.budget.service import event_telling, filling
 from services.kernel.database import Database
 from services.kernel.migrate import service_role, service_url, worker_role
+from services.optimizer.service import following
+from services.reporting.worker import COST_CONSUMER
 from tests.bench.figures import Figure, percentile
 from tests.bench.queries import TENANT, fill, settle
 from tests.bench.stack import BenchStack
@@ -38,9 +41,9 @@ BUDGETS = 20
 START_SECONDS = 60
 # What each service follows of usage; a system that has run all the time has followed it to its end.
 CONSUMERS = {
-    "budget": ("costs",),
-    "optimizer": ("costs",),
-    "reporting": ("costs", "dashboard_costs"),
+    "budget": (filling.COST_CONSUMER, event_telling.COST_CONSUMER),
+    "optimizer": (following.CONSUMER,),
+    "reporting": (COST_CONSUMER, "dashboard_costs"),
 }
 MODULES = {name: f"services.{name}" for name in CONSUMERS}
 

@@ -16,6 +16,7 @@ READING = (
     "Watch",
     "Find",
     "Query",
+    "BatchQuery",
     "Analyze",
     "Export",
     "Download",

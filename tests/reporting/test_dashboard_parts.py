@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -13,13 +14,12 @@ from hypothesis import strategies as st
 from services.kernel.money import add_exactly
 from services.kernel.period import Period, zone
 from services.reporting.domain.budgets import BudgetState
-from services.reporting.domain.costs import CostRow
+from services.reporting.domain.costs import CostAnswer, CostRow
 from services.reporting.domain.dashboard.composing import (
     daily_average,
     drivers_of,
     expected_of_month,
     movers_of,
-    regrouped,
     trend_of,
 )
 from services.reporting.domain.dashboard.dashboard import (
@@ -34,7 +34,9 @@ from services.reporting.domain.dashboard.question import (
     DashboardQuestion,
     Frame,
     frame_of,
+    is_told_by,
     reaches,
+    widest,
 )
 from services.reporting.domain.dashboard.regions import country_of
 
@@ -100,33 +102,91 @@ def test_the_average_counts_only_the_days_that_are_over() -> None:
     assert running == Decimal("75.789473684210526316")  # 30 in nine and a half hours
 
 
+HISTORY = Period(utc("2024-06-15"), utc("2026-06-15"))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        # Up to now: the period before begins within a day, so its days tell nothing of it.
+        ("", "", ("2024-06-15", "2026-06-15T09:30")),
+        ("2026-05-16", "2026-06-15", ("2024-06-15", "2026-06-15")),
+        ("2022-05-11", "2022-05-18", ("2022-05-04", "2022-05-18")),
+        ("2026-05-11T06:00:00Z", "2026-05-12", ("2026-05-11T06:00", "2026-05-12")),
+        ("2026-05-11", "2026-05-12T06:00:00Z", ("2026-05-09T18:00", "2026-05-12T06:00")),
+    ],
+)
+def test_days_are_read_together_where_none_is_read_in_vain(
+    start: str, end: str, expected: tuple[str, str]
+) -> None:
+    whole = widest(framed(start, end), HISTORY)
+
+    assert (whole.start, whole.end) == (utc(expected[0]), utc(expected[1]))
+
+
+def test_without_a_forecast_only_the_days_to_compare_are_read() -> None:
+    whole = widest(framed("2026-05-11", "2026-05-18"), None)
+
+    assert whole == Period(utc("2026-05-04"), utc("2026-05-18"))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("2026-05-01T12:00", "2026-05-20", True),
+        ("2026-05-01T12:00", "2026-05-03", True),
+        ("2026-05-02", "2026-05-03", True),
+        ("2026-05-02T12:00", "2026-05-03", False),
+        ("2026-05-01", "2026-05-03", False),
+        ("2026-05-03", "2026-05-21", False),
+    ],
+)
+def test_days_tell_what_begins_and_ends_with_them(start: str, end: str, *, expected: bool) -> None:
+    whole = Period(utc("2026-05-01T12:00"), utc("2026-05-20"))
+
+    assert is_told_by(whole, Period(utc(start), utc(end)), zone("UTC")) is expected
+
+
 amounts = st.decimals(min_value=-(10**15), max_value=10**15, places=18)
 
 
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.lists(
-        st.tuples(st.sampled_from("ab"), st.sampled_from(["", "x", "y"]), amounts, amounts),
+        st.tuples(st.integers(0, 9), st.sampled_from(["EUR", "USD"]), amounts),
         max_size=12,
         unique_by=lambda row: row[:2],
-    )
+    ),
+    edges=st.lists(st.integers(0, 9), min_size=1, max_size=3),
 )
-def test_groups_of_each_dimension_add_up_to_the_last_digit(
-    rows: list[tuple[str, str, Decimal, Decimal]],
+def test_parts_of_an_answer_add_up_to_the_last_digit(
+    rows: list[tuple[int, str, Decimal]], edges: list[int]
 ) -> None:
-    together = [
-        CostRow((one, other), None, "USD", cost, events=1, previous_cost=before)
-        for one, other, cost, before in rows
-    ]
+    start = utc("2026-05-01T12:00")
+    whole = Period(start, utc("2026-05-10T18:00"))
+    days = [start.replace(hour=0) + timedelta(days=number) for number in range(10)]
+    answer = CostAnswer(
+        tuple(
+            CostRow((), days[number], code, cost, events=number, unpriced_events=1)
+            for number, code, cost in rows
+        ),
+        (),
+        "7",
+    )
+    cuts = [whole.start, *(days[edge] for edge in sorted(set(edges)) if edge), whole.end]
 
-    found = regrouped(together, ("project", "region"))
+    parts = [answer.within(Period(one, other), whole) for one, other in itertools.pairwise(cuts)]
 
-    for place, name in enumerate(("project", "region")):
-        for group in found[name]:
-            mine = [row for row in together if row.group[place] == group.group[0]]
-            assert group.cost == add_exactly(row.cost for row in mine)
-            assert group.previous_cost == add_exactly(row.previous_cost or 0 for row in mine)  # type: ignore[misc]
-            assert group.events == len(mine)
+    assert {row for part in parts for row in part.rows} == set(answer.rows)
+    assert sum(len(part.rows) for part in parts) == len(answer.rows)
+    for part in parts:
+        for total in part.totals:
+            mine = [row for row in part.rows if row.currency_code == total.currency_code]
+            assert total.cost == add_exactly(row.cost for row in mine)
+            assert (total.events, total.unpriced_events) == (
+                sum(row.events for row in mine),
+                len(mine),
+            )
 
 
 def test_rankings_order_by_cost_and_by_change() -> None:

@@ -69,6 +69,7 @@ class Statuses:
         """
         now = self._clock.now()
         instant = at or now
+        sequence = await self._position()
         async with self._database.transaction(tenant_id) as tx:
             budget = await budgets.find_budget(tx, tenant_id, budget_id)
             if budget is None:
@@ -78,7 +79,7 @@ class Statuses:
                 raise NoPeriod(budget_id=budget_id, at_time=instant.isoformat())
             fired = await statuses.fired_thresholds(tx, tenant_id, [_key(row)])
             drifts = await statuses.open_drifts(tx, tenant_id, [_key(row)])
-        found = await self._status(budget, row, fired.get(budget_id, ()), now)
+        found = await self._status(budget, row, fired.get(budget_id, ()), now, sequence)
         return replace(found, drift=drifts.get(budget_id))
 
     async def list_budget_statuses(self, page: PageRequest) -> Page[BudgetStatus]:
@@ -88,6 +89,7 @@ class Statuses:
         """
         now = self._clock.now()
         tenant_id = page.tenant_id
+        sequence = await self._position()
         async with self._database.read(tenant_id) as tx:
             found = await statuses.list_running(tx, page, self._tokens, now)
             known = await budgets.find_budgets(tx, tenant_id, found.items)
@@ -97,7 +99,7 @@ class Statuses:
             drifts = await statuses.open_drifts(tx, tenant_id, keys)
         items = await asyncio.gather(
             *(
-                self._status(known[each], stored[each], fired.get(each, ()), now)
+                self._status(known[each], stored[each], fired.get(each, ()), now, sequence)
                 for each in found.items
                 if each in known and each in stored
             )
@@ -105,12 +107,20 @@ class Statuses:
         with_drifts = [replace(each, drift=drifts.get(each.budget.budget_id)) for each in items]
         return Page(with_drifts, found.next_page_token)
 
+    async def _position(self) -> str:
+        """Returns up to where of the cost feed rows read from now on are complete."""
+        async with self._database.system_transaction() as tx:
+            return await rows.cursor_position(tx, COST_CONSUMER)
+
     async def _status(
-        self, budget: Budget, row: BudgetPeriod, fired: Sequence[FiredThreshold], now: datetime
+        self,
+        budget: Budget,
+        row: BudgetPeriod,
+        fired: Sequence[FiredThreshold],
+        now: datetime,
+        sequence: str,
     ) -> BudgetStatus:
         history = await self._history(budget, row, min(now, row.period.end))
-        async with self._database.system_transaction() as tx:
-            sequence = await rows.cursor_position(tx, COST_CONSUMER)
         return status_of(budget, row, history, now=now, fired=fired, sequence=sequence)
 
     async def _history(self, budget: Budget, row: BudgetPeriod, at: datetime) -> SpendHistory:

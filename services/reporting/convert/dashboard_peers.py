@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -19,6 +20,8 @@ from finops.optimizer.v1 import (
 )
 from finops.usage.v1 import (
     cost_model_pb2,
+    read_service_pb2,
+    read_service_pb2_grpc,
     usage_service_pb2,  # noqa: F401 - as above
     usage_service_pb2_grpc,
 )
@@ -46,22 +49,20 @@ class StubCostGlance:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         """channel: to the usage service, with this service's token on each call."""
         self._usage = usage_service_pb2_grpc.UsageServiceStub(channel)
+        self._read = read_service_pb2_grpc.UsageReadServiceStub(channel)
 
-    async def costliest(self, question: CostQuestion) -> CostPage:
-        """Reads one page of totals, largest first."""
-        with asking(question.tenant_id, UsageQuestionRefused):
-            answer = await self._usage.QueryCosts(
-                _request(question, page_size=PAGE), timeout=QUERY_SECONDS
-            )
-        return CostPage(
-            CostAnswer(
-                tuple(_row(row, question) for row in answer.rows),
-                tuple(_total(total, question) for total in answer.totals),
-                answer.sequence,
-            ),
-            sum(total.groups for total in answer.totals),
-            not answer.next_page_token,
+    async def costliest(self, questions: Sequence[CostQuestion]) -> list[CostPage]:
+        """Reads one page of totals for each, largest first."""
+        request = read_service_pb2.BatchQueryCostsRequest(
+            tenant_id=questions[0].tenant_id,
+            questions=[_request(question, page_size=PAGE) for question in questions],
         )
+        with asking(questions[0].tenant_id, UsageQuestionRefused):
+            found = await self._read.BatchQueryCosts(request, timeout=QUERY_SECONDS)
+        return [
+            _page(answer, question)
+            for answer, question in zip(found.answers, questions, strict=True)
+        ]
 
     async def is_ungrouped(self, question: CostQuestion) -> bool:
         """Reads the group that comes first by its name, which the empty one does."""
@@ -139,6 +140,18 @@ def _request(question: CostQuestion, *, page_size: int) -> cost_model_pb2.QueryC
         currency=question.currency_code,
         compare_previous=question.has_previous,
         page_size=page_size,
+    )
+
+
+def _page(answer: cost_model_pb2.QueryCostsResponse, question: CostQuestion) -> CostPage:
+    return CostPage(
+        CostAnswer(
+            tuple(_row(row, question) for row in answer.rows),
+            tuple(_total(total, question) for total in answer.totals),
+            answer.sequence,
+        ),
+        sum(total.groups for total in answer.totals),
+        not answer.next_page_token,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from services.kernel.money import add_exactly
 from services.kernel.period import Granularity, Period
 
 
@@ -84,3 +85,24 @@ class CostAnswer:
             if each.currency_code == currency_code:
                 return each
         return CostSum(currency_code, Decimal(0), 0, 0, Decimal(0))
+
+    def within(self, period: Period, whole: Period) -> CostAnswer:
+        """Returns the answer for a part of the period, given one in steps, not grouped or compared.
+
+        period: begins and ends between steps, or with the whole period that was asked.
+        """
+        rows = tuple(
+            row
+            for row in self.rows
+            if row.start_at is not None
+            and (period.start == whole.start or period.start <= row.start_at)
+            and (period.end == whole.end or row.start_at < period.end)
+        )
+        totals = []
+        for code in sorted({row.currency_code for row in rows}):
+            mine = [row for row in rows if row.currency_code == code]
+            cost = add_exactly(row.cost for row in mine)
+            events = sum(row.events for row in mine)
+            unpriced = sum(row.unpriced_events for row in mine)
+            totals.append(CostSum(code, cost, events, unpriced, None))
+        return CostAnswer(rows, tuple(totals), self.sequence, self.rates)

@@ -51,7 +51,7 @@ class Asking:
     ) -> _T | None:
         """Returns the answer, or takes note that the part is missing."""
         if circuit is not None and not circuit.allows():
-            self._lose(name)
+            self.lose(name)
             return None
         try:
             async with asyncio.timeout(seconds):
@@ -60,18 +60,18 @@ class Asking:
             if refusal.metadata.get("code") in CALLERS_FAULT and name == SUMMARY:
                 self.refusal = refusal
             log.warning("a part is refused", part=name, error=refusal.message)
-            self._lose(name)
+            self.lose(name)
             return None
         except (Error, TimeoutError) as error:
             log.warning("a part is missing", part=name, error=repr(error))
             if circuit is not None:
                 circuit.failed()
-            self._lose(name)
+            self.lose(name)
             return None
         except Exception:
             # What nobody foresaw in one part must not take the others away.
             log.exception("a part failed", part=name)
-            self._lose(name)
+            self.lose(name)
             return None
         if circuit is not None:
             circuit.succeeded()
@@ -81,6 +81,7 @@ class Asking:
         """Takes note of a part that will not be there the next time either."""
         self.missing.update((name, *RESTING_ON.get(name, ())))
 
-    def _lose(self, name: str) -> None:
+    def lose(self, name: str) -> None:
+        """Takes note of a part that is missing now."""
         self.absent(name)
         self.is_passing = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -11,25 +11,28 @@ from typing import Any, Final, TypeVar
 from services.kernel.expiring import ExpiringMap
 from services.kernel.period import Granularity, Period
 from services.reporting.domain.costs import CostAnswer, CostQuestion
-from services.reporting.domain.dashboard.composing import regrouped
 from services.reporting.domain.dashboard.figures import DayCosts, Ranking
-from services.reporting.domain.dashboard.question import DashboardQuestion, Frame
+from services.reporting.domain.dashboard.question import (
+    DashboardQuestion,
+    Frame,
+    is_told_by,
+    widest,
+)
+from services.reporting.errors import UsageQuestionRefused
+from services.reporting.service.dashboard_days import KnownDays
 from services.reporting.service.dashboard_peers import CostGlance, CostPage
-from services.reporting.service.peers import UsageReader
+from services.reporting.service.peers import SeriesReader, UsageReader
 
 _T = TypeVar("_T")
 
-# Of what drivers and movers are told.
+# Of what drivers, movers and the geography are told, all asked at once.
 DIMENSIONS: Final = ("department", "project", "service", "resource_type", "provider")
-# Of these there may be more than a page holds.
-WIDE_DIMENSIONS: Final = ("user",)
 REGION: Final = "region"
-# Groups are read together for these dimensions, and apart for a tenant that has too many.
-TOGETHER: Final = (*DIMENSIONS, REGION)
+USER: Final = "user"
+RANKED: Final = (*DIMENSIONS, REGION, USER)
 
 TENANTS_MAX: Final = 10_000
-# How long it is remembered that a tenant needs conversion or has many groups: a wrong guess costs
-# one question in vain.
+# How long it is remembered that a tenant needs conversion: a wrong guess costs a question in vain.
 REMEMBERED_SECONDS: Final = 3_600.0
 
 
@@ -46,15 +49,27 @@ class DashboardCosts:
         self._usage = usage
         self._glance = glance
         self._mixed: ExpiringMap[tuple[str, str], bool] = ExpiringMap(TENANTS_MAX)
-        self._many: ExpiringMap[str, bool] = ExpiringMap(TENANTS_MAX)
 
-    async def days(self, question: DashboardQuestion, frame: Frame) -> DayCosts:
-        """Returns the cost by day. Raises UsageQuestionRefused."""
-        plain = _question(question, frame, granularity=Granularity.DAY)
-        current, previous = await together(
-            self._answer(plain, frame), self._answer(replace(plain, period=frame.previous), frame)
-        )
-        return DayCosts(current, previous)
+    async def days(
+        self, question: DashboardQuestion, frame: Frame, *, history: Period | None = None
+    ) -> DayCosts:
+        """Returns the cost by day. Raises UsageQuestionRefused.
+
+        history: what a forecast will be made from, read with the days where it touches them, so
+        that no day is read twice.
+        """
+        whole = widest(frame, history)
+        try:
+            return await self._days(question, frame, whole)
+        except UsageQuestionRefused:
+            # An old day may have what the period has not, such as a currency without a rate.
+            if whole == frame.period:
+                raise
+            return await self._days(question, frame, frame.period)
+
+    def known(self, question: DashboardQuestion, frame: Frame, days: DayCosts) -> SeriesReader:
+        """Returns who tells a forecast the days that were read, and asks for others."""
+        return KnownDays(self._usage, question, frame, days)
 
     async def total(self, question: DashboardQuestion, frame: Frame, period: Period) -> Decimal:
         """Returns the cost of another period."""
@@ -62,40 +77,22 @@ class DashboardCosts:
         return (await self._answer(plain, frame)).total(frame.currency_code).cost
 
     async def rankings(self, question: DashboardQuestion, frame: Frame) -> dict[str, Ranking]:
-        """Returns the groups of each dimension but the wide ones.
-
-        One answer gives them all, where sums over it are exact and it fits a page.
-        """
-        tenant_id = question.tenant_id
-        if not (self._is_mixed(question, frame) or self._many.get(tenant_id)):
-            page = await self._page(
-                _question(question, frame, group_by=TOGETHER, has_previous=True), frame
-            )
-            if page.is_whole and not self._is_mixed(question, frame):
-                groups = regrouped(page.answer.rows, TOGETHER)
-                return {
-                    name: Ranking(rows, len(rows), is_whole=True, sequence=page.answer.sequence)
-                    for name, rows in groups.items()
-                }
-            if not page.is_whole:
-                self._many.put(tenant_id, True, REMEMBERED_SECONDS)  # noqa: FBT003 - a set
-        found = await together(*(self.ranking(question, frame, name) for name in TOGETHER))
-        return dict(zip(TOGETHER, found, strict=True))
-
-    async def ranking(self, question: DashboardQuestion, frame: Frame, name: str) -> Ranking:
-        """Returns the groups of one dimension, the costliest page of them."""
-        page = await self._page(
-            _question(question, frame, group_by=(name,), has_previous=True), frame
-        )
-        return Ranking(page.answer.rows, page.groups, page.is_whole, page.answer.sequence)
+        """Returns the groups of each dimension, the costliest page of them."""
+        asked = [_question(question, frame, group_by=(name,), has_previous=True) for name in RANKED]
+        pages = await self._pages(asked, frame)
+        return {
+            name: Ranking(page.answer.rows, page.groups, page.is_whole, page.answer.sequence)
+            for name, page in zip(RANKED, pages, strict=True)
+        }
 
     async def active_users(self, question: DashboardQuestion, frame: Frame, users: Ranking) -> int:
         """Returns how many people caused cost. users: the ranking of them."""
         if users.is_whole:
             return sum(1 for row in users.rows if row.group[0] and row.events)
-        plain = _question(question, frame, group_by=WIDE_DIMENSIONS)
+        plain = _question(question, frame, group_by=(USER,))
         is_ungrouped = await self._glance.is_ungrouped(plain)
-        return (await self._glance.costliest(plain)).groups - is_ungrouped
+        (page,) = await self._glance.costliest([plain])
+        return page.groups - is_ungrouped
 
     async def failed_cost(self, question: DashboardQuestion, frame: Frame) -> Decimal:
         """Returns what failed work was billed."""
@@ -107,6 +104,17 @@ class DashboardCosts:
         )
         return found.failed_cost
 
+    async def _days(self, question: DashboardQuestion, frame: Frame, whole: Period) -> DayCosts:
+        plain = _question(question, frame, granularity=Granularity.DAY)
+        asked = [whole]
+        if not is_told_by(whole, frame.previous, frame.tz):
+            asked.append(frame.previous)
+        known, *apart = await together(
+            *(self._answer(replace(plain, period=period), frame) for period in asked)
+        )
+        previous = apart[0] if apart else known.within(frame.previous, whole)
+        return DayCosts(known.within(frame.period, whole), previous, known, whole)
+
     async def _answer(self, question: CostQuestion, frame: Frame) -> CostAnswer:
         key = (question.tenant_id, frame.currency_code)
         if not self._mixed.get(key):
@@ -116,17 +124,15 @@ class DashboardCosts:
             self._mixed.put(key, True, REMEMBERED_SECONDS)  # noqa: FBT003 - a set
         return await self._usage.costs(replace(question, currency_code=frame.currency_code))
 
-    async def _page(self, question: CostQuestion, frame: Frame) -> CostPage:
-        key = (question.tenant_id, frame.currency_code)
+    async def _pages(self, questions: Sequence[CostQuestion], frame: Frame) -> list[CostPage]:
+        key = (questions[0].tenant_id, frame.currency_code)
         if not self._mixed.get(key):
-            page = await self._glance.costliest(question)
-            if not _has_others(page.answer, frame):
-                return page
+            pages = await self._glance.costliest(questions)
+            if not any(_has_others(page.answer, frame) for page in pages):
+                return pages
             self._mixed.put(key, True, REMEMBERED_SECONDS)  # noqa: FBT003 - a set
-        return await self._glance.costliest(replace(question, currency_code=frame.currency_code))
-
-    def _is_mixed(self, question: DashboardQuestion, frame: Frame) -> bool:
-        return bool(self._mixed.get((question.tenant_id, frame.currency_code)))
+        converted = [replace(each, currency_code=frame.currency_code) for each in questions]
+        return await self._glance.costliest(converted)
 
 
 async def together(*questions: Coroutine[Any, Any, _T]) -> list[_T]:

@@ -11,24 +11,25 @@ from typing import Final
 from services.kernel.circuit import Circuit
 from services.kernel.clock import Clock
 from services.kernel.database import Database
-from services.kernel.period import Period
+from services.kernel.period import Granularity, Period
 from services.reporting.domain.anomaly.anomaly import Anomaly
 from services.reporting.domain.budgets import BudgetState
 from services.reporting.domain.dashboard.assembling import Parts, assembled
 from services.reporting.domain.dashboard.composing import narrowed
 from services.reporting.domain.dashboard.dashboard import AlertGlance, Dashboard, Outlook
-from services.reporting.domain.dashboard.figures import CostFigures, DayCosts, People
+from services.reporting.domain.dashboard.figures import CostFigures, DayCosts, People, Ranking
 from services.reporting.domain.dashboard.question import DashboardQuestion, Frame, Part
 from services.reporting.domain.forecast.answer import ForecastAnswer, rounded
 from services.reporting.domain.forecast.comparison import Comparison
-from services.reporting.domain.forecast.wish import ForecastWish
+from services.reporting.domain.forecast.wish import ForecastWish, history_of
 from services.reporting.domain.recommendations import OpenSavings
 from services.reporting.errors import NoHistory
 from services.reporting.service.dashboard_asking import SUMMARY, Asking
-from services.reporting.service.dashboard_costs import WIDE_DIMENSIONS, DashboardCosts, together
+from services.reporting.service.dashboard_costs import USER, DashboardCosts, together
 from services.reporting.service.dashboard_peers import DashboardPeers
 from services.reporting.service.forecasting import Forecasts
 from services.reporting.service.judging import AccuracyQuestion, Judgements
+from services.reporting.service.peers import SeriesReader
 from services.reporting.store import dashboards as store
 
 COST_SECONDS: Final = 8.0
@@ -80,15 +81,8 @@ class DashboardParts:
         computed_at = self._clock.now()
         async with asyncio.TaskGroup() as group:
             begin = group.create_task
-            costs = begin(self._cost_figures(asking, question, frame))
-            rankings = begin(
-                asking.part(
-                    "drivers", lambda: self._costs.rankings(question, frame), seconds=COST_SECONDS
-                )
-            )
-            people = begin(self._people(asking, question, frame))
-            outlook = begin(self._outlook(asking, question, frame))
-            accuracy = begin(self._accuracy(asking, question, frame))
+            over_time = begin(self._over_time(asking, question, frame))
+            groups = begin(self._groups(asking, question, frame))
             budgets = begin(self._budgets(asking, question))
             alerts = begin(self._alerts(asking, question))
             anomalies = begin(self._anomalies(asking, question))
@@ -96,12 +90,14 @@ class DashboardParts:
             saved = begin(self._saved(asking, question, frame))
         if asking.refusal is not None:
             raise asking.refusal
+        costs, outlook, accuracy = over_time.result()
+        rankings, people = groups.result()
         parts = Parts(
-            costs=costs.result(),
-            rankings=rankings.result(),
-            people=people.result(),
-            outlook=outlook.result(),
-            accuracy=accuracy.result(),
+            costs=costs,
+            rankings=rankings,
+            people=people,
+            outlook=outlook,
+            accuracy=accuracy,
             budgets=budgets.result(),
             alerts=alerts.result(),
             anomalies=anomalies.result(),
@@ -117,12 +113,28 @@ class DashboardParts:
             computed_at=computed_at,
         )
 
-    async def _cost_figures(
+    async def _over_time(
         self, asking: Asking, question: DashboardQuestion, frame: Frame
-    ) -> CostFigures | None:
+    ) -> tuple[CostFigures | None, Outlook | None, Comparison | None]:
+        """Reads the days once, for the figures and for what is forecast from them."""
+        history = None
+        if Part.FORECAST in question.parts:
+            history = history_of(frame.today, Granularity.DAY, frame.tz)
         days = await asking.part(
-            SUMMARY, lambda: self._costs.days(question, frame), seconds=COST_SECONDS
+            SUMMARY,
+            lambda: self._costs.days(question, frame, history=history),
+            seconds=COST_SECONDS,
         )
+        usage = None if days is None else self._costs.known(question, frame, days)
+        return await asyncio.gather(
+            self._cost_figures(asking, question, frame, days),
+            self._outlook(asking, question, frame, usage),
+            self._accuracy(asking, question, frame, usage),
+        )
+
+    async def _cost_figures(
+        self, asking: Asking, question: DashboardQuestion, frame: Frame, days: DayCosts | None
+    ) -> CostFigures | None:
         if days is None:
             return None
         wasted, so_far = await together(
@@ -161,17 +173,29 @@ class DashboardParts:
             seconds=COST_SECONDS,
         )
 
-    async def _people(
+    async def _groups(
         self, asking: Asking, question: DashboardQuestion, frame: Frame
-    ) -> People | None:
-        async def ask() -> People:
-            users = await self._costs.ranking(question, frame, WIDE_DIMENSIONS[0])
-            return People(users, await self._costs.active_users(question, frame, users))
-
-        return await asking.part("drivers.user", ask, seconds=COST_SECONDS)
+    ) -> tuple[dict[str, Ranking] | None, People | None]:
+        rankings = await asking.part(
+            "drivers", lambda: self._costs.rankings(question, frame), seconds=COST_SECONDS
+        )
+        if rankings is None:
+            asking.lose("drivers.user")
+            return None, None
+        users = rankings.pop(USER)
+        active = await asking.part(
+            "drivers.user",
+            lambda: self._costs.active_users(question, frame, users),
+            seconds=COST_SECONDS,
+        )
+        return rankings, None if active is None else People(users, active)
 
     async def _outlook(
-        self, asking: Asking, question: DashboardQuestion, frame: Frame
+        self,
+        asking: Asking,
+        question: DashboardQuestion,
+        frame: Frame,
+        usage: SeriesReader | None,
     ) -> Outlook | None:
         async def ask() -> Outlook | None:
             wish = ForecastWish(
@@ -182,7 +206,7 @@ class DashboardParts:
                 currency_code=frame.currency_code,
             )
             try:
-                return outlook_of(await self._forecasts.forecast(wish), frame)
+                return outlook_of(await self._forecasts.forecast(wish, usage=usage), frame)
             except NoHistory:
                 return None
 
@@ -192,7 +216,11 @@ class DashboardParts:
         return await asking.part("forecast", ask, seconds=FORECAST_SECONDS)
 
     async def _accuracy(
-        self, asking: Asking, question: DashboardQuestion, frame: Frame
+        self,
+        asking: Asking,
+        question: DashboardQuestion,
+        frame: Frame,
+        usage: SeriesReader | None,
     ) -> Comparison | None:
         async def ask() -> Comparison | None:
             accuracy = AccuracyQuestion(
@@ -203,7 +231,7 @@ class DashboardParts:
                 end="",
                 currency_code=frame.currency_code,
             )
-            found = await self._judgements.get_forecast_accuracy(accuracy)
+            found = await self._judgements.get_forecast_accuracy(accuracy, usage=usage)
             return found.comparisons[0] if found.comparisons else None
 
         # Only forecasts of billed cost are kept to be judged.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -24,8 +25,11 @@ class CostPage:
 class CostGlance(Protocol):
     """The usage service."""
 
-    async def costliest(self, question: CostQuestion) -> CostPage:
-        """Returns the first page of groups. Raises UsageQuestionRefused."""
+    async def costliest(self, questions: Sequence[CostQuestion]) -> list[CostPage]:
+        """Returns the first page of the groups of each. Raises UsageQuestionRefused.
+
+        questions: of one tenant, at most 10.
+        """
         ...
 
     async def is_ungrouped(self, question: CostQuestion) -> bool:

@@ -24,13 +24,14 @@ from services.reporting.domain.forecast.question import SEASON_NAMES, SEASONS, F
 from services.reporting.domain.forecast.scenario import scenarios, with_change
 from services.reporting.domain.forecast.series_forecast import SeriesForecast
 from services.reporting.domain.forecast.steps import days_later, next_step, read_instant, steps_of
-from services.reporting.domain.forecast.wish import HISTORY_DAYS, ForecastWish
+from services.reporting.domain.forecast.wish import ForecastWish, history_of
 from services.reporting.errors import BudgetsNotConnected
 from services.reporting.service.fits import Fits
 from services.reporting.service.histories import Histories, histories
 from services.reporting.service.peers import (
     BudgetReader,
     SeriesQuestion,
+    SeriesReader,
     TenantSettings,
     UsageReader,
 )
@@ -69,15 +70,19 @@ class Forecasts:
         self._clock = clock
         self._fits = Fits()
 
-    async def forecast(self, wish: ForecastWish) -> ForecastAnswer:
+    async def forecast(
+        self, wish: ForecastWish, *, usage: SeriesReader | None = None
+    ) -> ForecastAnswer:
         """Answers a wish, and keeps the sum of a plain one to be judged later.
 
+        usage: whom a caller that knows some of the history already wants asked instead.
         Raises NoHistory, UsageQuestionRefused, BudgetsNotConnected and what the wish is refused
         for.
         """
+        usage = usage or self._usage
         standing = await self._standing(wish)
-        frame = await self._frame(wish, standing)
-        answer = await self._usage.series(self._question(wish, frame))
+        frame = await self._frame(wish, standing, usage)
+        answer = await usage.series(self._question(wish, frame))
         past = histories(answer, frame.past, measure=wish.measure)
         parts, total = await self._fitted(wish, frame, past)
         total = await self._changed(wish, frame, total)
@@ -116,17 +121,18 @@ class Forecasts:
             raise FieldViolations([("currency", text)])
         return standing
 
-    async def _frame(self, wish: ForecastWish, standing: BudgetStanding | None) -> Frame:
-        tenant = await self._usage.tenant(wish.tenant_id)
+    async def _frame(
+        self, wish: ForecastWish, standing: BudgetStanding | None, usage: SeriesReader
+    ) -> Frame:
+        tenant = await usage.tenant(wish.tenant_id)
         tz, step = tenant.tz, wish.granularity
         named = read_instant(wish.history_end, tz) if wish.history_end else self._clock.now()
         # A step that is not over says too little of itself.
         end = floor(named, step, tz)
+        history = history_of(end, step, tz)
         if wish.history_start:
             start = read_instant(wish.history_start, tz)
-        else:
-            start = end - timedelta(days=HISTORY_DAYS[step])
-        history = Period(floor(start, step, tz), end)
+            history = Period(floor(start, step, tz), end)
         until = days_later(end, wish.horizon_days, tz)
         edges = steps_of(Period(end, until), step, tz)
         currency = standing.currency_code if standing else wish.currency_code

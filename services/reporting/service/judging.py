@@ -13,7 +13,7 @@ from services.kernel.period import Granularity, Period, floor
 from services.reporting.domain.forecast.comparison import Comparison, error_of
 from services.reporting.domain.forecast.series_forecast import BacktestError
 from services.reporting.domain.forecast.steps import days_later, read_instant
-from services.reporting.service.peers import SeriesQuestion, UsageReader
+from services.reporting.service.peers import SeriesQuestion, SeriesReader, UsageReader
 from services.reporting.store import forecasts as store
 
 COMPARISONS_MAX: Final = 400
@@ -49,9 +49,15 @@ class Judgements:
         self._usage = usage
         self._clock = clock
 
-    async def get_forecast_accuracy(self, question: AccuracyQuestion) -> AccuracyAnswer:
-        """Judges every kept forecast whose horizon is over."""
-        tenant = await self._usage.tenant(question.tenant_id)
+    async def get_forecast_accuracy(
+        self, question: AccuracyQuestion, *, usage: SeriesReader | None = None
+    ) -> AccuracyAnswer:
+        """Judges every kept forecast whose horizon is over.
+
+        usage: whom a caller that knows some of the cost already wants asked instead.
+        """
+        usage = usage or self._usage
+        tenant = await usage.tenant(question.tenant_id)
         now = self._clock.now()
         end = read_instant(question.end, tenant.tz) if question.end else now
         start = read_instant(question.start, tenant.tz) if question.start else end - LOOK_BACK
@@ -70,7 +76,7 @@ class Judgements:
             return AccuracyAnswer((), None)
         first = min(each.horizon.start for each in made)
         last = max(each.horizon.end for each in made)
-        answer = await self._usage.series(
+        answer = await usage.series(
             SeriesQuestion(
                 tenant_id=question.tenant_id,
                 period=Period(days_later(first, -question.horizon_days, tenant.tz), last),

@@ -56,8 +56,8 @@ class SeriesAnswer:
     sequence: str
 
 
-class UsageReader(Protocol):
-    """The usage service."""
+class SeriesReader(Protocol):
+    """Who tells what forecasts are made from: the usage service, or who asked it before."""
 
     async def tenant(self, tenant_id: str) -> TenantSettings:
         """Returns the tenant's settings; those of a tenant that usage does not know are plain."""
@@ -66,6 +66,10 @@ class UsageReader(Protocol):
     async def series(self, question: SeriesQuestion) -> SeriesAnswer:
         """Returns cost and quantity over time. Raises UsageQuestionRefused."""
         ...
+
+
+class UsageReader(SeriesReader, Protocol):
+    """The usage service."""
 
     async def costs(self, question: CostQuestion) -> CostAnswer:
         """Returns all rows and totals of one state of the tenant's cost.

@@ -1,4 +1,4 @@
-"""UsageReadService: whole periods at once."""
+"""UsageReadService: whole periods, or many answers, at once."""
 
 from __future__ import annotations
 
@@ -49,3 +49,13 @@ class UsageReadServicer(read_service_pb2_grpc.UsageReadServiceServicer):
         pages = self._reading.read_costs(question, order_by=asked.order_by, page_size=size)
         async for page in pages:
             yield convert.from_costs(page, question)
+
+    async def BatchQueryCosts(
+        self, request: messages.BatchQueryCostsRequest, _: Context
+    ) -> messages.BatchQueryCostsResponse:
+        """Answers several questions about cost."""
+        tenant_id = as_tenant(request.tenant_id)
+        zone_and_now = await self._costs.frame(tenant_id)
+        asked = convert.to_questions(request, tenant_id, *zone_and_now)
+        pages = await self._costs.batch_query_costs(asked)
+        return convert.from_pages(pages, asked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from zoneinfo import ZoneInfo
@@ -86,6 +86,18 @@ class CostQuestion:
     def __post_init__(self) -> None:
         for name in self.group_by:
             require_dimension(name)
+
+    @property
+    def reading(self) -> CostQuestion | None:
+        """What the question has in common with others that one reading of the usage answers.
+
+        None where it is read for itself: buckets and days of conversion leave little to share,
+        managers' groups overlap, and allocation looks at all dimensions.
+        """
+        is_plain = self.granularity is Granularity.TOTAL and not self.currency_code
+        if not is_plain or self.is_allocated or {"manager", "tenant"}.intersection(self.group_by):
+            return None
+        return replace(self, group_by=(), has_previous=False)
 
 
 def read_instant(text: str, tz: ZoneInfo) -> datetime:

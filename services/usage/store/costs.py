@@ -96,10 +96,8 @@ def _statement(
             keys.append(func.coalesce(lines.c.manager_id, ""))
         elif name == "tenant":
             keys.append(literal(question.tenant_id, String))
-        elif name.startswith(TAG_PREFIX):
-            keys.append(func.coalesce(dims.c.tags[name.removeprefix(TAG_PREFIX)].astext, ""))
         else:
-            keys.append(dims.c[name])
+            keys.append(dimension_key(dims, name))
     labels = [key.label(f"key_{place}") for place, key in enumerate(keys)]
     grouped = [*labels, cells.c.bucket, cells.c.usage_date, dims.c.currency_code]
     same_unit = func.min(dims.c.unit) == func.max(dims.c.unit)
@@ -120,17 +118,27 @@ def _statement(
     )
 
 
-def _cells(question: CostQuestion, *, by_date: bool) -> FromClause:
+def dimension_key(dims: FromClause, name: str) -> ColumnElement[Any]:
+    """Returns what a dimension's groups are told apart by; "" where usage has none."""
+    if name.startswith(TAG_PREFIX):
+        return func.coalesce(dims.c.tags[name.removeprefix(TAG_PREFIX)].astext, "")
+    return dims.c[name]
+
+
+def stored_parts(question: CostQuestion, *, by_date: bool) -> list[Select[*tuple[Any, ...]]]:
     """Returns the cost by dimension and bucket, from every storage that holds a part of it."""
     by_hour = question.granularity is Granularity.HOUR
     slices = slice_period(question.period, question.tz, use_days=not by_hour)
-    parts = [
+    return [
         *_day_part(question, slices, by_date=by_date),
         *_hour_part(question, slices, by_date=by_date),
         *_tail_part(question, slices, by_date=by_date),
         *_raw_part(question, slices, by_date=by_date),
     ]
-    every = union_all(*parts).subquery("cell")
+
+
+def _cells(question: CostQuestion, *, by_date: bool) -> FromClause:
+    every = union_all(*stored_parts(question, by_date=by_date)).subquery("cell")
     if by_date or question.granularity is not Granularity.TOTAL:
         return every
     # A total folds the days of each dimension first: 35 ms against 47 for 180,000 rows. With

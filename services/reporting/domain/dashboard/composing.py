@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from services.kernel.money import EXACT, add_exactly
+from services.kernel.money import add_exactly
 from services.kernel.period import Granularity
 from services.reporting.domain.costs import CostRow
 from services.reporting.domain.dashboard.dashboard import (
@@ -33,36 +33,6 @@ def daily_average(cost: Decimal, frame: Frame) -> Decimal:
     elapsed = min(frame.period.end, max(frame.now, frame.period.start)) - frame.period.start
     seconds = Decimal(str(elapsed.total_seconds()))
     return per_unit(cost, seconds / DAY_SECONDS) if seconds else cost
-
-
-def regrouped(rows: Iterable[CostRow], dimensions: Sequence[str]) -> dict[str, tuple[CostRow, ...]]:
-    """Returns the groups of each dimension, given those of all dimensions together.
-
-    rows: of one currency, compared with the period before, in no need of conversion: only then
-    their sums are what each dimension's own question gives, to the last digit.
-    """
-    groups: dict[str, dict[str, CostRow]] = {name: {} for name in dimensions}
-    for row in rows:
-        for name, value in zip(dimensions, row.group, strict=True):
-            known = groups[name].get(value)
-            groups[name][value] = (
-                CostRow((value,), None, row.currency_code, row.cost, events=row.events,
-                        previous_cost=row.previous_cost)
-                if known is None
-                else _added(known, row)
-            )  # fmt: skip
-    return {name: tuple(found.values()) for name, found in groups.items()}
-
-
-def _added(known: CostRow, row: CostRow) -> CostRow:
-    return CostRow(
-        known.group,
-        None,
-        known.currency_code,
-        EXACT.add(known.cost, row.cost),
-        events=known.events + row.events,
-        previous_cost=EXACT.add(known.previous_cost or _ZERO, row.previous_cost or _ZERO),
-    )
 
 
 def drivers_of(dimension: str, rows: Sequence[CostRow], *, whole: Decimal) -> list[CostDriver]:

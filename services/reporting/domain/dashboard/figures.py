@@ -7,16 +7,22 @@ from datetime import datetime
 from decimal import Decimal
 
 from services.kernel.money import add_exactly
+from services.kernel.period import Period
 from services.reporting.domain.costs import CostAnswer, CostRow
 from services.reporting.domain.dashboard.question import Frame
 
 
 @dataclass(frozen=True, slots=True)
 class DayCosts:
-    """Cost by day of a period and of the one before."""
+    """Cost by day of a period and of the one before.
+
+    whole: all days that were asked, of which the current ones are a part. whole_of: from when on.
+    """
 
     current: CostAnswer
     previous: CostAnswer
+    whole: CostAnswer
+    whole_of: Period
 
     @property
     def failed_events(self) -> int:

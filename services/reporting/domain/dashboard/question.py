@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -95,6 +96,37 @@ def frame_of(question: DashboardQuestion, now: datetime, tz: ZoneInfo, currency_
     return Frame(
         period, previous_period(period, tz), now, tz, question.currency_code or currency_code
     )
+
+
+def widest(frame: Frame, history: Period | None) -> Period:
+    """Returns the longest period from whose days a dashboard can be told without one read in vain.
+
+    history: what a forecast is made from; None without a forecast.
+    """
+    current, previous = frame.period, frame.previous
+    wishes: list[tuple[Period, ...]] = [(current, previous)]
+    if history is not None:
+        wishes = [(current, previous, history), (current, history), *wishes]
+    found = (joined(periods, frame.tz) for periods in wishes)
+    return next((whole for whole in found if whole is not None), current)
+
+
+def is_told_by(whole: Period, part: Period, tz: ZoneInfo) -> bool:
+    """Tells whether the days of a period are all that a part of it takes."""
+    return joined((whole, part), tz) == whole
+
+
+def joined(periods: Sequence[Period], tz: ZoneInfo) -> Period | None:
+    """Returns the period that all of them make up, if its days tell each of them, else None."""
+    ordered = sorted(periods, key=lambda period: period.start)
+    whole = ordered[0]
+    for period in ordered[1:]:
+        if period.start > whole.end:
+            return None
+        whole = Period(whole.start, max(whole.end, period.end))
+    edges = {edge for period in periods for edge in (period.start, period.end)}
+    inner = edges - {whole.start, whole.end}
+    return whole if all(_is_day_edge(edge, tz) for edge in inner) else None
 
 
 def previous_period(period: Period, tz: ZoneInfo) -> Period:

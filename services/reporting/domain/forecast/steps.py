@@ -36,8 +36,8 @@ def next_step(start: datetime, granularity: Granularity, tz: ZoneInfo) -> dateti
     """Returns the first instant of the step after the one that begins at `start`."""
     if granularity is Granularity.HOUR:
         return floor(start + _BEYOND[granularity], granularity, tz)
-    beyond = start.astimezone(tz).date() + _BEYOND[granularity]
-    return floor(day_start(beyond, tz), granularity, tz)
+    beyond = day_start(start.astimezone(tz).date() + _BEYOND[granularity], tz)
+    return beyond if granularity is Granularity.DAY else floor(beyond, granularity, tz)
 
 
 def steps_of(period: Period, granularity: Granularity, tz: ZoneInfo) -> list[datetime]:

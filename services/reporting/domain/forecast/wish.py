@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from zoneinfo import ZoneInfo
 
 from services.kernel.errors import FieldViolations
-from services.kernel.period import Granularity
+from services.kernel.period import Granularity, Period, floor
 
 HORIZON_DAYS = 30
 HISTORY_DAYS = {
@@ -17,6 +19,11 @@ HISTORY_DAYS = {
     Granularity.MONTH: 1_825,
 }
 MEASURES = ("cost", "quantity")
+
+
+def history_of(end: datetime, step: Granularity, tz: ZoneInfo) -> Period:
+    """Returns the history that a forecast is made from by default. end: of its last step."""
+    return Period(floor(end - timedelta(days=HISTORY_DAYS[step]), step, tz), end)
 
 
 class WhatIfKind(Enum):

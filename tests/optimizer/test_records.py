@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
-
 from services.kernel.database import Database
 from services.optimizer.store.records import RECORDS
-from tests.support.database import connection, migrated
 from tests.support.records import (
-    erased,
+    collections_that_forget,
+    columns_are_declared,
     every_statement_runs,
-    exported,
     records_stub,
     serving_records,
-    stale,
-    tables_with,
-    undeclared,
 )
 
 
 async def test_every_column_that_may_name_a_person_is_declared(owner_url: str) -> None:
-    service = await migrated(owner_url, "optimizer")
-
-    async with connection(service.owner_url) as driver:
-        assert await undeclared(driver, RECORDS) == []
-        assert await stale(driver, RECORDS) == []
+    await columns_are_declared(owner_url, RECORDS)
 
 
 async def test_every_collection_is_exported_erased_and_trimmed(
@@ -37,41 +27,14 @@ async def test_every_collection_is_exported_erased_and_trimmed(
 async def test_an_erased_person_is_in_no_table(
     optimizer_database: Database, tenant: str, owner_url: str
 ) -> None:
-    person, pseudonym = f"u{secrets.token_hex(6)}", f"erased-{secrets.token_hex(6)}"
-    async with optimizer_database.system_transaction() as tx:
-        await tx.driver.execute(
-            "INSERT INTO optimizer.dimension VALUES ($1, 7, 'llm', 'call', 'USD', $2, '', '',"
-            " '', '', '', '', '', '', '', jsonb_build_object('by', $2::text))",
-            tenant,
-            person,
-        )
-        await tx.driver.execute(
-            "INSERT INTO optimizer.recommendation_change (tenant_id, kind, payload)"
-            " VALUES ($1, 'x', $2)",
-            tenant,
-            f'{{"actor": "{person}", "amount": "1.10", "owners": ["eve", "{person}"]}}'.encode(),
-        )
-
-    async with serving_records(optimizer_database, RECORDS) as server:
-        stub = records_stub(server, tenant)
-        records = await exported(stub, person)
-        changed = await erased(stub, person, pseudonym)
-        left = await erased(stub, person, pseudonym, dry_run=True)
-
-    assert (
-        {name for name, _ in records}
-        == set(changed)
-        == {
-            "optimizer.dimension",
-            "optimizer.recommendation_change",
-        }
+    row = (
+        "INSERT INTO optimizer.dimension VALUES ($1, 7, 'llm', 'call', 'USD', $2, '', '',"
+        " '', '', '', '', '', '', '', jsonb_build_object('by', $2::text))"
     )
-    assert left == {}
-    async with connection(owner_url) as driver:
-        assert await tables_with(driver, "optimizer", person) == []
-        payload = await driver.fetchval(
-            "SELECT payload FROM optimizer.recommendation_change WHERE tenant_id = $1", tenant
-        )
-        assert payload.decode() == (
-            f'{{"actor": "{pseudonym}", "amount": "1.10", "owners": ["eve", "{pseudonym}"]}}'
-        )
+
+    feed = "optimizer.recommendation_change"
+    found = await collections_that_forget(
+        optimizer_database, RECORDS, tenant, owner_url, feed=feed, rows=[row]
+    )
+
+    assert found == {"optimizer.dimension", "optimizer.recommendation_change"}

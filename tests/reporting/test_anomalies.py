@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -131,6 +132,64 @@ async def test_calm_and_flat_series_raise_nothing(
     await fed(built, reporting_database, facts(tenant, ["12.5"] * 24 * 21))
 
     assert await listed(stub) == []
+
+
+async def test_usage_of_which_nothing_is_told_yet_is_late_and_not_over(
+    built: ReportingService, reporting_database: Database, tenant: str, stub: Any
+) -> None:
+    told = THIS_HOUR - timedelta(hours=30)
+
+    await fed(built, reporting_database, facts(tenant, calm(24 * 21), until=told))
+
+    assert await listed(stub) == []
+
+
+async def test_a_series_that_stops_beside_others_is_told_once(
+    built: ReportingService, reporting_database: Database, tenant: str, stub: Any
+) -> None:
+    told = THIS_HOUR - timedelta(hours=30)
+    stopped = facts(tenant, calm(24 * 21), until=told)
+    others = Scope("research", "search", "llm", "USD")
+    going_on = [
+        replace(item, fact=replace(item.fact, scope=others))
+        for item in facts(tenant, calm(24 * 21))
+    ]
+
+    await fed(built, reporting_database, [*stopped, *going_on])
+
+    (found,) = await listed(stub)
+    assert (found.direction, found.observed) == ("missing", "0")
+    assert found.period.start_time.ToDatetime(tzinfo=UTC) == told
+    assert found.period.end_time.ToDatetime(tzinfo=UTC) > THIS_HOUR - timedelta(hours=2)
+
+
+async def test_a_day_that_is_told_when_it_is_over_is_waited_for(
+    built: ReportingService, reporting_database: Database, tenant: str, stub: Any
+) -> None:
+    midnight = THIS_HOUR.replace(hour=0)
+    others = Scope("research", "search", "llm", "USD")
+    each_hour = [
+        replace(item, fact=replace(item.fact, scope=others))
+        for item in facts(tenant, calm(24 * 40))
+    ]
+
+    def days(costs: list[str], first: int) -> list[Any]:
+        return [
+            FeedItem(
+                FeedPosition(1, 1),
+                tenant,
+                CostFact(SCOPE, midnight - timedelta(days=first - day), Decimal(cost), 1),
+            )
+            for day, cost in enumerate(costs)
+        ]
+
+    await fed(built, reporting_database, [*each_hour, *days(["50"] * 39, 39)])
+    waiting = await listed(stub)
+    await fed(built, reporting_database, days(["900"], 0))
+
+    assert waiting == []
+    (found,) = await listed(stub)
+    assert found.observed == "900"
 
 
 async def test_the_causes_are_ranked_by_contribution(

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import secrets
+from decimal import Decimal
 
 from services.kernel.database import Database
+from services.reporting.domain.report.document import Form, Number, Section, Tile
+from services.reporting.store import reports
 from services.reporting.store.records import RECORDS
-from tests.support.database import connection, migrated
 from tests.support.records import (
+    collections_that_forget,
+    columns_are_declared,
     erased,
     every_statement_runs,
-    exported,
     records_stub,
     serving_records,
-    stale,
-    tables_with,
-    undeclared,
+)
+
+REPORT = (
+    "INSERT INTO reporting.report VALUES ($1, 'r', 1, '', '', '', '{}', 'USD', '{1}', 'en', '',"
+    " now() - interval '1 day', now(), 'UTC', 3, 2, 2, '', now(), '', '', '', 'ada', now(), now(),"
+    " now() + interval '1 day')"
 )
 
 
 async def test_every_column_that_may_name_a_person_is_declared(owner_url: str) -> None:
-    service = await migrated(owner_url, "reporting")
-
-    async with connection(service.owner_url) as driver:
-        assert await undeclared(driver, RECORDS) == []
-        assert await stale(driver, RECORDS) == []
+    await columns_are_declared(owner_url, RECORDS)
 
 
 async def test_every_collection_is_exported_erased_and_trimmed(
@@ -37,42 +38,40 @@ async def test_every_collection_is_exported_erased_and_trimmed(
 async def test_an_erased_person_is_in_no_table(
     reporting_database: Database, tenant: str, owner_url: str
 ) -> None:
-    person, pseudonym = f"u{secrets.token_hex(6)}", f"erased-{secrets.token_hex(6)}"
+    row = (
+        "INSERT INTO reporting.maintenance_window (tenant_id, window_id, display_name, start_at,"
+        " end_at, filter, author, created_at) VALUES ($1, 'w', 'Move', now(),"
+        " now() + interval '1 hour', format('user_id = \"%s\"', $2::text), $2, now())"
+    )
+
+    found = await collections_that_forget(
+        reporting_database, RECORDS, tenant, owner_url, feed="reporting.anomaly_change", rows=[row]
+    )
+
+    assert found == {"reporting.anomaly_change", "reporting.maintenance_window"}
+
+
+async def test_a_section_whose_own_words_the_id_is_goes_and_others_are_rewritten(
+    reporting_database: Database, tenant: str
+) -> None:
+    def section(key: str, form: Form) -> Section:
+        number = Number(Decimal("1.10"), form, "USD", "/costs?user=money", "cost of money")
+        return Section(key, "Costs", tiles=(Tile("Costs", number),))
+
     async with reporting_database.system_transaction() as tx:
-        await tx.driver.execute(
-            "INSERT INTO reporting.anomaly_change (tenant_id, kind, payload) VALUES ($1, 'x', $2)",
-            tenant,
-            f'{{"actor": "{person}", "amount": "1.10", "owners": ["eve", "{person}"]}}'.encode(),
-        )
-        await tx.driver.execute(
-            "INSERT INTO reporting.maintenance_window (tenant_id, window_id, display_name,"
-            " start_at, end_at, filter, author, created_at)"
-            " VALUES ($1, 'w', 'Move', now(), now() + interval '1 hour', $3, $2, now())",
-            tenant,
-            person,
-            f'user_id = "{person}"',
-        )
+        await tx.driver.execute(REPORT, tenant)
+        await reports.add_section(tx, tenant, "r", 0, section("kept", Form.RATIO))
+        await reports.add_section(tx, tenant, "r", 1, section("lost", Form.MONEY))
 
     async with serving_records(reporting_database, RECORDS) as server:
         stub = records_stub(server, tenant)
-        records = await exported(stub, person)
-        changed = await erased(stub, person, pseudonym)
-        left = await erased(stub, person, pseudonym, dry_run=True)
+        counted = await erased(stub, "money", "erased-1", dry_run=True)
+        changed = await erased(stub, "money", "erased-1")
+        left = await erased(stub, "money", "erased-1", dry_run=True)
 
-    assert (
-        {name for name, _ in records}
-        == set(changed)
-        == {
-            "reporting.anomaly_change",
-            "reporting.maintenance_window",
-        }
-    )
+    assert counted == changed == {"reporting.report_section": 2}
     assert left == {}
-    async with connection(owner_url) as driver:
-        assert await tables_with(driver, "reporting", person) == []
-        payload = await driver.fetchval(
-            "SELECT payload FROM reporting.anomaly_change WHERE tenant_id = $1", tenant
-        )
-        assert payload.decode() == (
-            f'{{"actor": "{pseudonym}", "amount": "1.10", "owners": ["eve", "{pseudonym}"]}}'
-        )
+    async with reporting_database.read(tenant) as tx:
+        (kept,) = (await reports.sections(tx, tenant, "r")).values()
+    number = kept.tiles[0].number
+    assert (kept.key, number.label, number.value) == ("kept", "cost of erased-1", Decimal("1.10"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
@@ -18,6 +19,7 @@ from services.kernel.pagination import PageTokens
 from services.kernel.records import Records
 from services.kernel.records_defaults import serve_records
 from services.kernel.transaction import Driver
+from tests.support.database import connection, migrated
 from tests.support.server import LocalServer, serving
 
 # Columns whose names promise a person, a text by or for people, or a value that may hold either.
@@ -168,3 +170,50 @@ async def every_statement_runs(
                     )
                 )
                 assert answer.count.record_count == 0
+
+
+async def columns_are_declared(owner_url: str, records: Records) -> None:
+    """Asserts that every column that may name a person is declared, and no other."""
+    service = await migrated(owner_url, records.service)
+    async with connection(service.owner_url) as driver:
+        assert await undeclared(driver, records) == []
+        assert await stale(driver, records) == []
+
+
+async def collections_that_forget(
+    database: Database,
+    records: Records,
+    tenant: str,
+    owner_url: str,
+    *,
+    feed: str,
+    rows: Sequence[str],
+) -> set[str]:
+    """Erases somebody from rows and from a fact of a feed, and returns in which collections.
+
+    rows: statements that add one, of the tenant $1 and the person $2. Asserts that these are
+    exported, that no table of the service has the person afterwards, and that the fact keeps all
+    else that it says.
+    """
+    person, pseudonym = f"u{secrets.token_hex(6)}", f"erased-{secrets.token_hex(6)}"
+    fact = '{{"actor": "{0}", "amount": "1.10", "owners": ["eve", "{0}"]}}'
+    async with database.system_transaction() as tx:
+        for statement in rows:
+            await tx.driver.execute(statement, tenant, person)
+        await tx.driver.execute(
+            f"INSERT INTO {feed} (tenant_id, kind, payload) VALUES ($1, 'x', $2)",
+            tenant,
+            fact.format(person).encode(),
+        )
+    async with serving_records(database, records) as server:
+        stub = records_stub(server, tenant)
+        names = {name for name, _ in await exported(stub, person)}
+        changed = await erased(stub, person, pseudonym)
+        left = await erased(stub, person, pseudonym, dry_run=True)
+    assert names == set(changed)
+    assert left == {}
+    async with connection(owner_url) as driver:
+        assert await tables_with(driver, records.service, person) == []
+        payload = await driver.fetchval(f"SELECT payload FROM {feed} WHERE tenant_id = $1", tenant)
+    assert payload.decode() == fact.format(pseudonym)
+    return names

@@ -90,10 +90,18 @@ class Details:
             if not await self.refresh():
                 await asyncio.sleep(IDLE_SECONDS)
 
-    async def refresh(self, tenant_id: str | None = None, *, limit: int = DAYS_A_ROUND) -> int:
-        """Reads changed days, of one tenant or all, and returns how many."""
+    async def refresh(
+        self,
+        tenant_id: str | None = None,
+        *,
+        period: Period | None = None,
+        limit: int = DAYS_A_ROUND,
+    ) -> int:
+        """Reads changed days, of one tenant or all, of a period or all, and returns how many."""
         async with self._database.system_transaction() as tx:
-            days = await statistics.changed_days(tx, limit=limit, tenant_id=tenant_id)
+            days = await statistics.changed_days(
+                tx, limit=limit, tenant_id=tenant_id, period=period
+            )
         for day in days:
             await self._read(day)
         return len(days)

@@ -33,7 +33,8 @@ from services.optimizer.store import recommendations as rows
 ACTOR = "system"
 HISTORY_DAYS = 90  # that a run looks at when nothing else is said
 LATE_MAX = timedelta(hours=6)  # that a run may wait for its turn and still end now
-DAYS_READ_MAX = 100  # of changed days before a run; the worker reads the rest by itself
+ROUNDS_MAX = 10  # of reading; usage that never pauses must not keep advice waiting
+DAYS_READ_MAX = 800  # of changed days before a run: more than a period can have
 
 
 class Generation:
@@ -63,7 +64,11 @@ class Generation:
         A run over a part of the detectors or of the usage lets nothing expire that it did not
         look for. One over a part of the usage, or over a shorter or past period, only adds.
         """
-        await self._details.refresh(tenant_id, limit=DAYS_READ_MAX)
+        for _ in range(ROUNDS_MAX):
+            # Without its samples and failures a day tells other advice than with them; while days
+            # are read, more usage comes.
+            if not await self._details.refresh(tenant_id, period=period, limit=DAYS_READ_MAX):
+                break
         statistics = await self._loader.load(tenant_id, period, text)
         async with self._database.read(tenant_id) as tx:
             stored = await settings_rows.load(tx, tenant_id)

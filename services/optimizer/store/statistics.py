@@ -240,15 +240,20 @@ class ChangedDay(NamedTuple):
     changes: int
 
 
-async def changed_days(tx: Transaction, *, limit: int, tenant_id: str | None) -> list[ChangedDay]:
-    """Returns days to read again, those that changed longest ago first."""
+async def changed_days(
+    tx: Transaction, *, limit: int, tenant_id: str | None, period: Period | None = None
+) -> list[ChangedDay]:
+    """Returns days to read again, of a period or all, those that changed longest ago first."""
     rows = await tx.driver.fetch(
         """
         SELECT tenant_id, day, changes FROM changed_day
-        WHERE $2::text IS NULL OR tenant_id = $2 ORDER BY changed_at LIMIT $1
+        WHERE ($2::text IS NULL OR tenant_id = $2)
+        AND ($3::date IS NULL OR day BETWEEN $3 AND $4) ORDER BY changed_at LIMIT $1
         """,
         limit,
         tenant_id,
+        None if period is None else period.start.astimezone(UTC).date(),
+        None if period is None else period.end.astimezone(UTC).date(),
     )
     return [ChangedDay(row["tenant_id"], row["day"], row["changes"]) for row in rows]
 

@@ -102,14 +102,14 @@ class Detection:
             if not due:
                 break
             for series in due:
-                found += await self._judge(series, complete_until, now)
+                found += await self._judge(series, now)
         async with self._database.system_transaction() as tx:
             for closed in await anomalies.close_idle(tx, complete_until - GAP, now):
                 await self._feed.append(tx, closed)
         return found
 
-    async def _judge(self, series: WatchedSeries, complete_until: datetime, now: datetime) -> int:
-        end = series.end(complete_until)
+    async def _judge(self, series: WatchedSeries, now: datetime) -> int:
+        end = series.judge_until
         async with self._database.system_transaction() as tx:
             hours = await watching.hours_since(tx, series, end - HISTORY)
             settings = await rules.find(tx, series.tenant_id)

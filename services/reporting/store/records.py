@@ -7,7 +7,9 @@ from typing import Final
 
 from services.kernel.records import Collection, Form, Records, Sealed
 from services.kernel.records_kernel import KERNEL_EXEMPT, kernel_collections
+from services.kernel.records_person import Person, Question
 from services.kernel.transaction import Transaction
+from services.reporting.store.reports import is_section
 
 # Of these nobody can be found in the file: sums over no user, asked by no filter.
 _HARMLESS: Final = "dataset = 'costs' AND filter = '' AND NOT 'user_id' = ANY(group_by)"
@@ -59,6 +61,56 @@ class MadeFiles:
             yield row[0]
 
 
+class ReportSections:
+    """What reports say: a person is replaced in it as a word.
+
+    Where the id is also a word of the document's own, such as `money`, that leaves nothing that
+    can be read: then the section goes.
+    """
+
+    async def count(self, tx: Transaction, tenant_id: str, subject_id: str) -> int:
+        """Returns the sections that name a person."""
+        question = Question()
+        where = self._where(question, tenant_id, Person(subject_id))
+        found: int = await tx.driver.fetchval(
+            f"SELECT count(*) FROM reporting.report_section r WHERE {where}", *question.values
+        )
+        return found
+
+    async def erase(self, tx: Transaction, tenant_id: str, subject_id: str, pseudonym: str) -> int:
+        """Replaces the person, deletes what is unreadable then, and returns how many both are."""
+        person, question = Person(subject_id, pseudonym), Question()
+        where = self._where(question, tenant_id, person)
+        content = person.replaced(question, "r.content", Form.WORDS, "jsonb")
+        rows = await tx.driver.fetch(
+            f"UPDATE reporting.report_section r SET content = {content} WHERE {where}"
+            " RETURNING r.report_id, r.place, r.content::text AS content",
+            *question.values,
+        )
+        await tx.driver.executemany(
+            "DELETE FROM reporting.report_section"
+            " WHERE tenant_id = $1 AND report_id = $2 AND place = $3",
+            [
+                (tenant_id, row["report_id"], row["place"])
+                for row in rows
+                if not is_section(row["content"])
+            ],
+        )
+        return len(rows)
+
+    async def export(self, tx: Transaction, tenant_id: str, subject_id: str) -> AsyncIterator[str]:
+        """Yields them."""
+        question = Question()
+        where = self._where(question, tenant_id, Person(subject_id))
+        query = f"SELECT (to_jsonb(r))::text FROM reporting.report_section r WHERE {where}"
+        async for row in tx.driver.cursor(query, *question.values):
+            yield row[0]
+
+    def _where(self, question: Question, tenant_id: str, person: Person) -> str:
+        named = person.condition(question, "r.content", Form.WORDS, "jsonb")
+        return f"r.tenant_id = {question.bind(tenant_id)} AND {named}"
+
+
 _COLLECTIONS: Final = (
     # Before the reports, whose content tells which files name the person.
     Collection(
@@ -85,6 +137,7 @@ _COLLECTIONS: Final = (
         table="report_section",
         description="What reports say; it goes with the report.",
         subjects={"content": Form.WORDS},
+        special=ReportSections(),
     ),
     Collection(
         name="reporting.schedule",

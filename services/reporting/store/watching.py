@@ -27,11 +27,27 @@ SELECT * FROM unnest(
 ON CONFLICT (tenant_id, series_key)
 DO UPDATE SET newest_at = greatest(stored.newest_at, EXCLUDED.newest_at)
 """
+# Until when a series can be judged: while nothing at all is told of a tenant, its usage is late and
+# not over; and what is told by the day is late for as long as a day lasts, and another to tell it.
 _DUE = """
-SELECT * FROM reporting.watched_series
-WHERE least($1, newest_at + $2::interval) > coalesce(judged_until, '-infinity')
+SELECT *, least(told_until, daily_until) AS judge_until FROM (
+    SELECT series.*, least($1, newest_at + $2::interval, tenant.told_at + interval '1 hour')
+        AS told_until
+    FROM reporting.watched_series AS series JOIN (
+        SELECT tenant_id, max(newest_at) AS told_at FROM reporting.watched_series GROUP BY tenant_id
+    ) AS tenant USING (tenant_id)
+) AS told, LATERAL (
+    SELECT CASE WHEN newest_at + interval '48 hours' > $1 AND count(*) <= $4
+        THEN newest_at + interval '1 hour' END AS daily_until
+    FROM reporting.watched_hour AS hour
+    WHERE hour.tenant_id = told.tenant_id AND hour.series_key = told.series_key
+    AND hour.hour_at > told.newest_at - interval '14 days'
+) AS paced
+WHERE told_until > coalesce(judged_until, '-infinity')
+AND least(told_until, daily_until) > coalesce(judged_until, '-infinity')
 ORDER BY tenant_id, series_key LIMIT $3
 """
+DAILY_HOURS_MAX = 28  # with usage in two weeks: each twelfth hour
 _HOURS = """
 SELECT hour_at, cost, events FROM reporting.watched_hour
 WHERE tenant_id = $1 AND series_key = $2 AND hour_at >= $3
@@ -80,14 +96,14 @@ async def due(
     tx: Transaction, complete_until: datetime, *, ended_after: object, limit: int
 ) -> list[WatchedSeries]:
     """Returns series of all tenants with hours that are not judged."""
-    rows = await tx.driver.fetch(_DUE, complete_until, ended_after, limit)
+    rows = await tx.driver.fetch(_DUE, complete_until, ended_after, limit, DAILY_HOURS_MAX)
     return [
         WatchedSeries(
             tenant_id=row["tenant_id"],
             scope=Scope(
                 row["department"], row["service"], row["resource_type"], row["currency_code"]
             ),
-            newest_at=row["newest_at"],
+            judge_until=row["judge_until"],
             judged_until=row["judged_until"],
             false_alarms=row["false_alarms"],
         )

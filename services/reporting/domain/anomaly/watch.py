@@ -38,11 +38,14 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class WatchedSeries:
-    """A series and how far it is judged; judged_until: first hour that is not, None for all."""
+    """A series and how far it is judged; judged_until: first hour that is not, None for all.
+
+    judge_until: first hour that cannot be judged yet, or need not be.
+    """
 
     tenant_id: str
     scope: Scope
-    newest_at: datetime
+    judge_until: datetime
     judged_until: datetime | None
     false_alarms: int
 
@@ -50,10 +53,6 @@ class WatchedSeries:
         """Returns the score from which an hour is told."""
         begin = settings.threshold
         return min(max(THRESHOLD_MAX, begin), begin + THRESHOLD_STEP * self.false_alarms)
-
-    def end(self, complete_until: datetime) -> datetime:
-        """Returns the first hour that cannot be judged yet, or need not be."""
-        return min(complete_until, self.newest_at + ENDED_AFTER)
 
 
 @dataclass(frozen=True, slots=True)

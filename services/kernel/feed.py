@@ -80,7 +80,8 @@ START = FeedPosition(0, 0)  # before the oldest fact that is kept
 class FeedItem(Generic[_F_co]):
     """One fact, whose it is and where it stands.
 
-    appended_at and traceparent: None where the feed's table has no such column.
+    appended_at and traceparent: None where the feed's table has no such column. begins: of a fact
+    that stands for several changes, the position of the first; `position` is that of the last.
     """
 
     position: FeedPosition
@@ -88,6 +89,11 @@ class FeedItem(Generic[_F_co]):
     fact: _F_co
     appended_at: datetime | None = None
     traceparent: str | None = None
+    begins: FeedPosition | None = None
+
+    def is_divided_by(self, position: FeedPosition) -> bool:
+        """Tells whether a part of the fact stands up to a position, and a part beyond it."""
+        return self.begins is not None and self.begins <= position < self.position
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,7 @@ class Feed(Generic[_F]):
         if START < after < floor:
             raise FeedPositionExpired(position=after, oldest=floor)
         items = [self._item(row) for row in rows if row["transaction_id"] is not None]
-        is_full = len(items) == limit
+        is_full = self._size(items) >= limit
         horizon = FeedPosition(first["horizon"], 0)
         return FeedPage(
             items,
@@ -277,31 +283,49 @@ class Feed(Generic[_F]):
             self._decode(row),
             row[self._time_column] if self._time_column is not None else None,
             row[self._trace_column] if self._trace_column is not None else None,
+            self._begin(row),
         )
+
+    def _begin(self, row: Row) -> FeedPosition | None:
+        """Returns where the changes begin that a row stands for; None where it is one."""
+        del row
+        return None
+
+    def _size(self, items: Sequence[FeedItem[_F]]) -> int:
+        """Returns how many changes items stand for."""
+        return len(items)
+
+    def _source(self, certain: str) -> str:
+        """Returns the query of items. certain: the condition on changes; $3: how many at most."""
+        columns = "".join(f", {column}" for column in self._columns)
+        return f"""
+            SELECT transaction_id, sequence, tenant_id{columns} FROM {self._table}
+            WHERE {certain} ORDER BY transaction_id, sequence LIMIT $3
+        """  # noqa: S608 - the table and its columns are named in code
 
     def _query(self, tenant_id: str | None) -> str:
         """One statement, hence one snapshot: the horizon and the rows agree. Always has a row."""
         # Row security adds the same condition; said here, it also leads the index.
         own = "" if tenant_id is None else "AND tenant_id = $5"
-        columns = "".join(f", {column}" for column in self._columns)
+        certain = (
+            "(transaction_id, sequence) > ($1::xid8, $2::bigint)"
+            f" AND transaction_id < horizon.horizon {own}"
+        )
         return f"""
             SELECT horizon.*, item.* FROM (
                 SELECT
                     snapshot.xmin AS horizon,
                     COALESCE(floor.transaction_id, '0'::xid8) AS floor_transaction_id,
                     COALESCE(floor.sequence, 0) AS floor_sequence,
-                    EXISTS (
-                        SELECT FROM {self._table} WHERE transaction_id >= snapshot.xmin {own}
-                    ) AS is_pending
+                    COALESCE((
+                        -- Not EXISTS: that reads the table until a row fits, all where none does.
+                        SELECT transaction_id FROM {self._table} WHERE true {own}
+                        ORDER BY transaction_id DESC LIMIT 1
+                    ) >= snapshot.xmin, false) AS is_pending
                 FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin) AS snapshot
                 LEFT JOIN feed_floor AS floor ON floor.feed = $4
-            ) AS horizon LEFT JOIN LATERAL (
-                SELECT transaction_id, sequence, tenant_id{columns} FROM {self._table}
-                WHERE (transaction_id, sequence) > ($1::xid8, $2::bigint)
-                AND transaction_id < horizon.horizon {own}
-                ORDER BY transaction_id, sequence LIMIT $3
-            ) AS item ON true
-        """  # noqa: S608 - the table and its columns are named in code
+            ) AS horizon LEFT JOIN LATERAL ({self._source(certain)}) AS item ON true
+        """  # noqa: S608 - as above
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ _lag = _meter.create_histogram(
 
 
 class FeedGap(Aborted):
-    """The stored cursor stands before where this batch begins; read again from the cursor."""
+    """The stored cursor stands before this batch or inside a fact; read again from the cursor."""
 
     reason = "FEED_GAP"
 
@@ -100,6 +100,9 @@ class FeedConsumer(Generic[_F]):
         if page.position <= stored:
             return 0
         news = [item for item in page.items if item.position > stored]
+        if any(item.is_divided_by(stored) for item in news):
+            # Another replica read it in other parts: what is left of it is read by itself.
+            raise FeedGap(consumer=self._name, stored=stored, after=after)
         if news:
             await self._apply(tx, news)
         await tx.driver.execute(

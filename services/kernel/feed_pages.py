@@ -53,6 +53,6 @@ class RecentPages(Generic[_F]):
                 return page
             if start < after < page.position:
                 items = [item for item in page.items if item.position > after]
-                if len(items) <= limit:
+                if len(items) <= limit and not any(item.is_divided_by(after) for item in items):
                     return replace(page, items=items)
         return None

@@ -45,6 +45,7 @@ from services.usage.service.archiving import Archive
 from services.usage.service.costs import CostQueries
 from services.usage.service.directory import Departments, Tenants, Users
 from services.usage.service.events import StoredEvents
+from services.usage.service.following import CostFollowing
 from services.usage.service.importing import Imports
 from services.usage.service.price_loading import PriceLoading
 from services.usage.service.pricing import Pricing
@@ -89,7 +90,7 @@ def build(
     )
     rates = ExchangeRates()
     costs = CostQueries(database, cache, tokens=tokens, clock=clock, rates=rates, contexts=contexts)
-    watch = CostWatch(database, feed)
+    watch, following = CostWatch(database, feed), CostFollowing(database)
     usage = UsageServicer(
         recorder=recorder,
         costs=costs,
@@ -102,11 +103,11 @@ def build(
         analyses=Analyses(database, contexts, clock=clock, rates=rates),
     )
     reading = BulkReading(database, contexts, costs, clock=clock)
-    reader = UsageReadServicer(reading=reading, costs=costs)
+    reader = UsageReadServicer(reading=reading, costs=costs, following=following)
     pricing = Pricing(database, contexts, tokens=tokens, clock=clock)
     prices = PriceLoading(database, pricing, contexts, clock=clock)
     declared = records_of(envelope, ArchivedPersons(settings.archive_dir))
-    declared = replace(declared, forget=forgetting(contexts, watch, cache))
+    declared = replace(declared, forget=forgetting(contexts, watch, following, cache))
     records = serve_records(database, declared, envelope, tokens=tokens, clock=clock)
     return UsageService(
         servicers=[
@@ -131,12 +132,15 @@ def build(
     )
 
 
-def forgetting(contexts: TenantContexts, watch: CostWatch, cache: Cache) -> Forget:
+def forgetting(
+    contexts: TenantContexts, watch: CostWatch, following: CostFollowing, cache: Cache
+) -> Forget:
     """Returns what drops a tenant's persons from memory and Redis, after an erasure."""
 
     async def forget(tenant_id: str) -> None:
         contexts.forget(tenant_id)
         watch.forget()
+        following.forget()
         await cache.invalidate("costs", tenant_id)
 
     return forget

@@ -35,7 +35,12 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
         "authorize_per_second_1000_budgets",
         "authorize_p99_ms",
     ),
-    bench_feed: ("budget_feed_events_per_second", "budget_feed_lag_seconds"),
+    bench_feed: (
+        "budget_feed_events_per_second",
+        "budget_feed_lag_seconds",
+        "budget_feed_lag_growth",
+        "budget_feed_cpu_us_per_event",
+    ),
     bench_alerts: ("alert_latency_p50_seconds", "alert_latency_p99_seconds"),
     bench_engines: ("forecast_1000_series_seconds", "anomaly_points_per_second"),
     bench_recommend: ("recommend_10m_events_seconds", "recommend_1000_tenants_seconds"),

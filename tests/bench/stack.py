@@ -42,6 +42,11 @@ class BenchStack:
         return f"127.0.0.1:{self.state.processes['budget'].port}"
 
     @property
+    def budget_pid(self) -> int:
+        """The budget service's process."""
+        return self.state.processes["budget"].pid
+
+    @property
     def reporting_address(self) -> str:
         """Where the reporting service serves gRPC."""
         return f"127.0.0.1:{self.state.processes['reporting'].port}"

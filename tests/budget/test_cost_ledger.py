@@ -12,7 +12,7 @@ import pytest
 from finops.budget.v1 import ledger_model_pb2, ledger_service_pb2, spend_messages_pb2
 
 from services.budget.convert.cost_feed import CostFeedExpired, StubCostFeed
-from services.budget.domain.cost_fact import CostFact
+from services.budget.domain.cost_block import CostBlock, CostDimension
 from services.budget.domain.scope import SpendAttributes
 from services.budget.domain.spend_errors import DirectoryNotRead
 from services.budget.service.budget_index import BudgetIndexes
@@ -253,22 +253,13 @@ async def test_changes_wait_for_the_directory_that_says_whose_they_are(
         rates=ExchangeRates(),
         clock=SystemClock(),
     )
-    fact = CostFact(
-        SpendAttributes(resource_type="llm"),
-        NOW,
-        "USD",
-        ("1", "1", "1", "1"),
-        1,
-        0,
-        is_correction=False,
-        authorization_id="",
-        sequence="",
-        recorded_at=NOW,
-    )
+    dimension = CostDimension(SpendAttributes(resource_type="llm"), "USD")
+    hour = int(NOW.timestamp())
+    block = CostBlock(NOW, [1], [dimension], [hour], (["1"], [], [], []), [1])
 
     with pytest.raises(DirectoryNotRead) as refusal:
         async with budget_database.system_transaction() as tx:
-            await ledger.apply(tx, [FeedItem(FeedPosition(1, 1), caller.tenant_id, fact)])
+            await ledger.apply(tx, [FeedItem(FeedPosition(1, 1), caller.tenant_id, block)])
 
     assert refusal.value.reason == "DIRECTORY_NOT_READ"
     assert refusal.value.metadata == {"tenant": caller.tenant_id}
@@ -278,7 +269,7 @@ async def test_changes_that_are_no_longer_kept_are_named(usage_server: RunningUs
     class Gone:
         """A stub whose feed begins later."""
 
-        def WatchCosts(self, request: object) -> AsyncIterator[object]:  # noqa: N802 - gRPC's name
+        def WatchCostBlocks(self, request: object) -> AsyncIterator[object]:  # noqa: N802 - gRPC's name
             return self._refuse(request)
 
         async def _refuse(self, request: object) -> AsyncIterator[object]:
@@ -289,7 +280,7 @@ async def test_changes_that_are_no_longer_kept_are_named(usage_server: RunningUs
             yield
 
     feed = StubCostFeed(usage_server.server.channel_with(service_token_of("budget", tenant="")))
-    feed._stub = cast("Any", Gone())
+    feed._read = cast("Any", Gone())
 
     with pytest.raises(CostFeedExpired) as refusal:
         await anext(feed.pages(FeedPosition(1, 1)))

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from services.budget import bootstrap
 from services.budget.convert.cost_feed import CostFeedExpired, StubCostFeed
 from services.budget.convert.usage_reader import StubUsageReader
-from services.budget.domain.cost_fact import CostFact
+from services.budget.domain.cost_block import CostBlock
 from services.budget.service import rebuilding
 from services.budget.service.cost_ledger import CostLedger
 from services.budget.service.filling import COST_CONSUMER
@@ -37,7 +37,7 @@ class Forgetful(StubCostFeed):
 
     lost: FeedPosition | None = None
 
-    async def pages(self, after: FeedPosition) -> AsyncGenerator[FeedPage[CostFact], None]:
+    async def pages(self, after: FeedPosition) -> AsyncGenerator[FeedPage[CostBlock], None]:
         if after == self.lost:
             raise CostFeedExpired(position=after)
         async for page in super().pages(after):
@@ -112,7 +112,9 @@ async def test_only_one_of_two_replicas_moves_a_lost_cursor(
     async def apply(*_: object) -> None:
         raise AssertionError("nothing is applied here")
 
-    consumer: FeedConsumer[CostFact] = FeedConsumer(budget_database, name="lost-twice", apply=apply)
+    consumer: FeedConsumer[CostBlock] = FeedConsumer(
+        budget_database, name="lost-twice", apply=apply
+    )
     async with budget_database.system_transaction() as tx:
         await tx.driver.execute(
             "INSERT INTO feed_cursor (name, position) VALUES ('lost-twice', $1)",

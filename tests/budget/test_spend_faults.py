@@ -141,7 +141,7 @@ async def test_what_was_counted_last_stays_counted_however_long_nothing_comes(
     last = datetime(2100, 1, 1, tzinfo=UTC)
 
     async with budget_database.system_transaction() as tx:
-        await counted.add(tx, [(tenant, last)], may_continue=False)
+        await counted.add(tx, [(tenant, last)])
         await counted.trim(tx, last + timedelta(days=1))
         is_counted = await counted.is_counted(tx, tenant, last)
         is_older_counted = await counted.is_counted(tx, tenant, NOW)

@@ -191,3 +191,22 @@ async def test_applying_is_linked_to_the_traces_that_made_the_facts(
 
     links = ledger.spans[0].links  # type: ignore[attr-defined]
     assert [link.context.span_id for link in links] == [change.get_span_context().span_id]
+
+
+async def test_a_fact_of_which_a_part_was_applied_is_not_applied_whole(ledger: Ledger) -> None:
+    """Another replica read the same changes in other parts, and stored a cursor between them."""
+    consumer = ledger.consumer()
+    first = FeedItem(FeedPosition(7, 4), ledger.tenant, EncodedFact("first", b""))
+    whole = FeedItem(
+        FeedPosition(7, 9),
+        ledger.tenant,
+        EncodedFact("whole", b""),
+        begins=FeedPosition(7, 1),
+    )
+    await consumer.consume(FeedPage([first], first.position), after=START)
+
+    with pytest.raises(FeedGap):
+        await consumer.consume(FeedPage([whole], whole.position), after=START)
+
+    assert await ledger.applied() == {"first": 1}
+    assert await consumer.position() == first.position

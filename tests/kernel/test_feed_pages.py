@@ -107,3 +107,21 @@ async def test_a_failed_read_is_every_readers_own(storage: Storage) -> None:
         with pytest.raises(OSError, match="down"):
             await pages.read(START, 10)
     assert len((await pages.read(START, 10)).items) == 10
+
+
+async def test_a_reader_within_a_fact_of_several_changes_reads_for_itself() -> None:
+    whole = FeedItem(FeedPosition(7, 9), "acme", 7, begins=FeedPosition(7, 1))
+    reads: list[FeedPosition] = []
+
+    async def read(after: FeedPosition, limit: int) -> FeedPage[int]:
+        del limit
+        reads.append(after)
+        return FeedPage([whole], whole.position)
+
+    pages = RecentPages(read)
+    await pages.read(START, 10)
+    await pages.read(FeedPosition(6, 1), 10)
+
+    await pages.read(FeedPosition(7, 4), 10)
+
+    assert reads == [START, FeedPosition(7, 4)]

@@ -1,27 +1,28 @@
 """Enters what usage cost into the budgets it belongs to, each change exactly once.
 
-A page of the feed is one transaction: changes are matched to budgets in memory, summed by budget,
-period and currency, and entered by one statement. Late and corrected usage goes into the period of
-its own time. What arrives for an authorized work takes the place of its settlement.
+A page of the feed is one transaction: changes are matched to budgets in memory, which costs most of
+them one look-up, summed by budget, period and currency, and entered by one statement. Late and
+corrected usage goes into the period of its own time. What arrives for an authorized work takes the
+place of its settlement.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from services.budget.domain.cost_fact import CostFact
+from services.budget.domain.cost_block import CostBlock, instant_of
 from services.budget.domain.estimate import bucket_of
 from services.budget.domain.ledger_entry import LedgerEntryKind, Movement
-from services.budget.domain.scope import SpendAttributes
 from services.budget.domain.settlement import OpenAuthorization, replace_by_usage
 from services.budget.domain.spend_errors import DirectoryNotRead
-from services.budget.domain.terms import CostType
-from services.budget.service.budget_index import BudgetIndex, BudgetIndexes
+from services.budget.service.budget_index import TENANTS_MAX, BudgetIndex, BudgetIndexes
+from services.budget.service.cost_facts import fact_of, position_of
+from services.budget.service.covering import Coverage, Target
 from services.budget.service.directories import Directories
 from services.budget.service.reading_ahead import read_ahead
 from services.budget.service.spend_ledger import SpendLedger, following
@@ -35,15 +36,19 @@ from services.kernel.exchange import ExchangeRates, MissingRate
 from services.kernel.feed import FeedItem, FeedPage, FeedPosition
 from services.kernel.money import EXACT, Money
 
-Pages = Callable[[FeedPosition], AsyncGenerator[FeedPage[CostFact], None]]
+Pages = Callable[[FeedPosition], AsyncGenerator[FeedPage[CostBlock], None]]
 CURRENCIES_CONVERTED: Final = 28  # digits of a rate that an entry shows
 _ZERO = Decimal(0)
+_EVERYTHING = FeedPosition(2**64, 0)  # beyond every position
+
+# The changes of a block that count, by their number in it, and where each does.
+_Covered = tuple[FeedItem[CostBlock], list[tuple[int, tuple[Target, ...]]]]
 
 
 class _Group(NamedTuple):
     """What is entered as one: day is that of the rate, None without conversion."""
 
-    key: AccountKey
+    target: Target
     currency_code: str
     day: date | None
     is_correction: bool
@@ -51,10 +56,13 @@ class _Group(NamedTuple):
 
 @dataclass(slots=True)
 class _Sum:
+    """The changes of a group so far. change: the newest one, by its number in the block."""
+
+    item: FeedItem[CostBlock]
+    change: int = 0
     amount: Decimal = _ZERO
     unpriced: int = 0
     events: int = 0
-    sequence: str = ""
 
 
 class CostLedger:
@@ -75,14 +83,15 @@ class CostLedger:
         self._ledger = ledger
         self._rates = rates
         self._clock = clock
+        self._coverages: dict[str, Coverage] = {}
 
     def source(self, pages: Pages) -> Pages:
         """Returns the pages, having read the directories that each needs, outside transactions.
 
-        Full pages become larger ones: who is behind locks, writes and commits once for all of them.
+        Who is behind gets several as one: it locks, writes and commits once for all of them.
         """
 
-        async def read(after: FeedPosition) -> AsyncGenerator[FeedPage[CostFact], None]:
+        async def read(after: FeedPosition) -> AsyncGenerator[FeedPage[CostBlock], None]:
             async for page in read_ahead(pages(after)):
                 for tenant_id in {item.tenant_id for item in page.items}:
                     if (await self._indexes.get(tenant_id)).budgets:
@@ -91,34 +100,31 @@ class CostLedger:
 
         return read
 
-    async def apply(self, tx: Transaction, items: Sequence[FeedItem[CostFact]]) -> None:
+    async def apply(self, tx: Transaction, items: Sequence[FeedItem[CostBlock]]) -> None:
         """Enters changes in the transaction that moves the cursor. Raises DirectoryNotRead."""
         now = self._clock.now()
         indexes = await self._current_indexes(tx, {item.tenant_id for item in items})
-        covered = [(item, self._covering(item, indexes)) for item in items]
-        replaced = await self._replaced(tx, items, now)
-        keys = {key for _, found in covered for key, _ in found}
-        for opened, cost in replaced:
-            del cost
-            keys |= {
+        covered = [(item, self._covered(item, indexes[item.tenant_id])) for item in items]
+        replaced = await self._replaced(tx, items)
+        targets = {each for _, found in covered for _, several in found for each in several}
+        keys = {target.key for target in targets}
+        late = {target.key for target in targets if target.ends_at <= now}
+        for opened, _ in replaced:
+            late |= {
                 AccountKey(opened.tenant_id, h.budget_id, h.period_start) for h in opened.holds
             }
-        for key in list(keys):
-            keys.update(following(indexes[key.tenant_id], key, now))
+        for key in late:
+            keys |= {key, *following(indexes[key.tenant_id], key, now)}
         before = await self._ledger.lock(tx, keys, indexes, now)
-        movements = self._movements(covered, before)
+        movements = self._movements(covered, _filled(targets, before))
         for opened, cost in replaced:
             ending = replace_by_usage(opened, cost, now)
             movements += ending.movements
             await authorizations.end(tx, [(ending.authorization, None)])
         after = await accounts.move(tx, movements, now)
         await cost_history.add(tx, _samples(covered), now.date())
-        await mark_counted(tx, {item.tenant_id: item.fact.sequence for item in items})
-        await counted.add(
-            tx,
-            [(item.tenant_id, item.fact.recorded_at) for item in items],
-            may_continue=items[-1].fact.may_continue,
-        )
+        await mark_counted(tx, {item.tenant_id: str(item.position) for item in items})
+        await counted.add(tx, [(item.tenant_id, item.fact.recorded_at) for item in items])
         await self._ledger.told(tx, before, after, indexes, now, movements=movements)
 
     async def _current_indexes(
@@ -131,40 +137,30 @@ class CostLedger:
             found[tenant_id] = index or await self._indexes.read(tx, tenant_id)
         return found
 
-    def _covering(
-        self, item: FeedItem[CostFact], indexes: Mapping[str, BudgetIndex]
-    ) -> list[tuple[AccountKey, tuple[str, CostType]]]:
-        """Returns the periods that a change counts in, each with its currency and kind of cost."""
-        index = indexes[item.tenant_id]
+    def _covered(
+        self, item: FeedItem[CostBlock], index: BudgetIndex
+    ) -> list[tuple[int, tuple[Target, ...]]]:
         if not index.budgets:
             return []
-        fact = item.fact
-        found = []
-        for one in index.covering(self._completed(item.tenant_id, fact.attributes), fact.hour_at):
-            terms = one.budget.version_at(fact.hour_at).terms
-            if terms.includes_allocated:
-                continue  # what rules move is asked for as a whole, see Reconciler
-            key = AccountKey(item.tenant_id, one.budget.budget_id, one.period.start)
-            found.append((key, (one.budget.currency_code, terms.cost_type)))
-        return found
-
-    def _completed(self, tenant_id: str, attributes: SpendAttributes) -> SpendAttributes:
-        directory = self._directories.known(tenant_id)
+        directory = self._directories.known(item.tenant_id)
         if directory is None:
-            raise DirectoryNotRead(tenant=tenant_id)
-        return directory.completed(attributes)
+            raise DirectoryNotRead(tenant=item.tenant_id)
+        coverage = self._coverages.get(item.tenant_id)
+        if coverage is None or not coverage.is_of(index, directory):
+            if len(self._coverages) >= TENANTS_MAX:
+                self._coverages.clear()
+            coverage = self._coverages[item.tenant_id] = Coverage(item.tenant_id, index, directory)
+        return coverage.covered(item.fact)
 
     async def _replaced(
-        self, tx: Transaction, items: Sequence[FeedItem[CostFact]], now: datetime
+        self, tx: Transaction, items: Sequence[FeedItem[CostBlock]]
     ) -> list[tuple[OpenAuthorization, Money]]:
         """Returns and locks the authorizations whose own usage the changes bring."""
-        del now
         costs = {
-            (item.tenant_id, item.fact.authorization_id): Money(
-                item.fact.currency_code, item.fact.cost(CostType.BILLED)
-            )
+            (item.tenant_id, fact.authorization_id): Money(fact.currency_code, fact.billed_cost)
             for item in items
-            if item.fact.settles
+            for change, dimension in enumerate(item.fact.dimensions)
+            if dimension.authorization_id and (fact := fact_of(item, change)).settles
         }
         found = await authorizations.lock(tx, list(costs))
         return [
@@ -174,41 +170,44 @@ class CostLedger:
         ]
 
     def _movements(
-        self,
-        covered: Sequence[tuple[FeedItem[CostFact], list[tuple[AccountKey, tuple[str, CostType]]]]],
-        before: Mapping[AccountKey, LockedAccount],
+        self, covered: Sequence[_Covered], filled: Mapping[Target, FeedPosition]
     ) -> list[Movement]:
         sums: dict[_Group, _Sum] = {}
         for item, found in covered:
-            fact = item.fact
-            for key, (currency_code, cost_type) in found:
-                locked = before.get(key)
-                if locked is None or fact.sequence <= locked.row.filled_sequence:
-                    continue  # counted when the budget was filled
-                is_converted = fact.currency_code != currency_code
-                day = fact.hour_at.date() if is_converted else None
-                group = _Group(key, fact.currency_code, day, fact.is_correction)
-                total = sums.get(group)
-                if total is None:
-                    total = sums[group] = _Sum()
-                total.amount = EXACT.add(total.amount, fact.cost(cost_type))
-                total.unpriced += fact.unpriced_events
-                total.events += fact.events
-                total.sequence = fact.sequence
-        return [
-            self._movement(group, total, before[group.key].row.currency_code)
-            for group, total in sums.items()
-        ]
+            block, transaction_id = item.fact, item.position.transaction_id
+            for change, targets in found:
+                code = block.dimensions[change].currency_code
+                is_correction = bool(block.corrections) and block.corrections[change]
+                for target in targets:
+                    until = filled[target]
+                    if until.transaction_id >= transaction_id and (
+                        until.transaction_id > transaction_id
+                        or until.sequence >= block.numbers[change]
+                    ):
+                        continue  # counted when the budget was filled
+                    is_converted = code != target.currency_code
+                    day = instant_of(block.hours[change]).date() if is_converted else None
+                    group = _Group(target, code, day, is_correction)
+                    total = sums.get(group)
+                    if total is None:
+                        total = sums[group] = _Sum(item)
+                    cost = Decimal(block.cost(target.place, change))
+                    total.amount = EXACT.add(total.amount, cost)
+                    total.unpriced += block.unpriced[change] if block.unpriced else 0
+                    total.events += block.events[change]
+                    total.item, total.change = item, change
+        return [self._movement(group, total) for group, total in sums.items()]
 
-    def _movement(self, group: _Group, total: _Sum, currency_code: str) -> Movement:
+    def _movement(self, group: _Group, total: _Sum) -> Movement:
+        currency_code = group.target.currency_code
         kind = LedgerEntryKind.CORRECTION if group.is_correction else LedgerEntryKind.USAGE
         movement = Movement(
-            *group.key,
+            *group.target.key,
             kind,
             currency_code,
             spent_change=total.amount,
             unpriced_change=total.unpriced,
-            feed_sequence=total.sequence,
+            feed_sequence=position_of(total.item, total.change),
         )
         if group.day is None:
             return movement
@@ -233,20 +232,37 @@ def round_rate(rate: Decimal) -> Decimal:
     return EXACT.quantize(rate, Decimal(1).scaleb(rate.adjusted() - CURRENCIES_CONVERTED + 1))
 
 
-def _samples(
-    covered: Sequence[tuple[FeedItem[CostFact], list[tuple[AccountKey, tuple[str, CostType]]]]],
-) -> Counter[CostSample]:
+def _filled(
+    targets: Iterable[Target], before: Mapping[AccountKey, LockedAccount]
+) -> dict[Target, FeedPosition]:
+    """Returns up to where each target counts everything; all where it has no row."""
+    found = {}
+    for target in targets:
+        locked = before.get(target.key)
+        found[target] = (
+            _EVERYTHING if locked is None else FeedPosition.parse(locked.row.filled_sequence)
+        )
+    return found
+
+
+def _samples(covered: Sequence[_Covered]) -> Counter[CostSample]:
     """Counts the cost of single calls that budgets cover; sums of several say nothing of one."""
-    samples: Counter[CostSample] = Counter()
+    calls: Counter[tuple[str, str, str, str, Decimal]] = Counter()
     for item, found in covered:
-        fact = item.fact
-        if not found or fact.events != 1 or fact.unpriced_events or fact.authorization_id:
-            continue
-        subject = fact.attributes
-        upper = bucket_of(fact.cost(CostType.BILLED))
-        for resource_id in {subject.resource_id, ""}:
-            sample = CostSample(
-                item.tenant_id, subject.resource_type, resource_id, fact.currency_code, upper
-            )
-            samples[sample] += 1
+        block = item.fact
+        for change, _ in found:
+            dimension = block.dimensions[change]
+            if block.events[change] != 1 or dimension.authorization_id:
+                continue
+            if block.unpriced and block.unpriced[change]:
+                continue
+            kind, resource_id = dimension.attributes.resource_type, dimension.attributes.resource_id
+            upper = bucket_of(Decimal(block.cost(0, change)))
+            calls[item.tenant_id, kind, resource_id, dimension.currency_code, upper] += 1
+    samples: Counter[CostSample] = Counter()
+    for call, count in calls.items():
+        sample = CostSample(*call)
+        samples[sample] += count
+        if sample.resource_id:
+            samples[sample._replace(resource_id="")] += count
     return samples

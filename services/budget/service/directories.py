@@ -55,6 +55,9 @@ class Directories:
 
     async def _read(self, tenant_id: str) -> Directory:
         directory = await self._usage.directory(tenant_id)
+        before = self.known(tenant_id)
+        if before == directory and before is not None:
+            directory = before  # with all that it remembers
         self._known[tenant_id] = (time.monotonic(), directory)
         self._known.move_to_end(tenant_id)
         while len(self._known) > TENANTS_MAX:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from services.budget.domain.change import BudgetChange
+from services.budget.domain.cost_block import CostBlock
 from services.budget.domain.cost_fact import CostFact
 from services.budget.domain.notification import (
     EventSubscription,
@@ -19,7 +20,7 @@ from services.budget.domain.notification import (
     Subject,
     matches,
 )
-from services.budget.domain.terms import CostType
+from services.budget.service.cost_facts import facts_of
 from services.budget.service.notifying import Notifier
 from services.budget.store import channels
 from services.budget.store.changes import BudgetFeed
@@ -71,19 +72,19 @@ class EventTelling:
                     )
                     await self._send(tx, item.tenant_id, notification, subject, one)
 
-    async def tell_costs(self, tx: Transaction, items: Sequence[FeedItem[CostFact]]) -> None:
+    async def tell_costs(self, tx: Transaction, items: Sequence[FeedItem[CostBlock]]) -> None:
         """Queues what was recorded, one notification a page for each subscription."""
         subscriptions = await self._subscriptions(tx, {item.tenant_id for item in items})
         for tenant_id, wanted in subscriptions.items():
-            own = [item for item in items if item.tenant_id == tenant_id]
+            own = [fact for item in items if item.tenant_id == tenant_id for fact in facts_of(item)]
             for one in wanted:
-                found = [item for item in own if _wants_cost(one, item)]
+                found = [fact for fact in own if _wants_cost(one, fact)]
                 for start in range(0, len(found), CHANGES_MAX):
                     part = found[start : start + CHANGES_MAX]
                     notification = Notification(
                         event_type=COST_EVENT,
                         title=f"{len(part)} changes of cost",
-                        payload={"changes": [_cost_payload(item) for item in part]},
+                        payload={"changes": [_cost_payload(fact) for fact in part]},
                     )
                     subject = Subject(kind=COST_EVENT, channel_id=one.channel_id)
                     await self._send(tx, tenant_id, notification, subject, one)
@@ -116,17 +117,16 @@ class EventTelling:
         )
 
 
-def _wants_cost(subscription: EventSubscription, item: FeedItem[CostFact]) -> bool:
+def _wants_cost(subscription: EventSubscription, fact: CostFact) -> bool:
     if not any(matches(each, COST_EVENT) for each in subscription.event_types):
         return False
-    fact = item.fact
     subject = Subject(
         kind=COST_EVENT,
         department_id=fact.attributes.department_id,
         user_id=fact.attributes.user_id,
         resource_type=fact.attributes.resource_type,
         channel_id=subscription.channel_id,
-        amount=fact.cost(CostType.BILLED),
+        amount=fact.billed_cost,
     )
     # What was recorded before somebody subscribed is history, not an event.
     return subscription.created_at <= fact.recorded_at and subscription.wants(COST_EVENT, subject)
@@ -151,8 +151,7 @@ def _budget_payload(item: FeedItem[BudgetChange]) -> dict[str, Any]:
     return payload
 
 
-def _cost_payload(item: FeedItem[CostFact]) -> dict[str, Any]:
-    fact = item.fact
+def _cost_payload(fact: CostFact) -> dict[str, Any]:
     named = {
         "userId": fact.attributes.user_id,
         "departmentId": fact.attributes.department_id,
@@ -169,7 +168,7 @@ def _cost_payload(item: FeedItem[CostFact]) -> dict[str, Any]:
         "recordedTime": _text(fact.recorded_at),
         "billedCost": {
             "currencyCode": fact.currency_code,
-            "amount": format_decimal(fact.cost(CostType.BILLED)),
+            "amount": format_decimal(fact.billed_cost),
         },
         "events": fact.events,
         "isCorrection": fact.is_correction,

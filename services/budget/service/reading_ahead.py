@@ -11,9 +11,9 @@ from services.kernel.feed import FeedPage
 
 _F = TypeVar("_F")
 
-# Some 8,000 facts: the locks of one transaction over them are held for a quarter of a second, for
+# Some 15,000 changes: the locks of a transaction over them are held for a quarter of a second, for
 # which calls about the same budgets wait.
-TOGETHER_MAX: Final = 8
+TOGETHER_MAX: Final = 5
 
 
 async def read_ahead(

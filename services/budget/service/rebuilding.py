@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from services.budget.domain.budget import Budget
-from services.budget.domain.cost_fact import CostFact
+from services.budget.domain.cost_block import CostBlock
 from services.budget.service.filling import PAST_PERIODS_MAX
 from services.budget.service.reconciling import Reconciler
 from services.budget.store import budgets, reconciliations
@@ -42,13 +42,13 @@ class Rebuilding:
         self._end = end
         self._clock = clock
 
-    async def resume(self, consumer: FeedConsumer[CostFact], lost: FeedPosition) -> None:
+    async def resume(self, consumer: FeedConsumer[CostBlock], lost: FeedPosition) -> None:
         """Goes on from the feed's end and queues the rebuilding of every ledger."""
         end = await self._end()
         await consumer.skip(lost, end, instead=self._queue)
         log.error("ledgers are rebuilt from usage", lost=str(lost), end=str(end))
 
-    async def pass_over(self, consumer: FeedConsumer[CostFact], lost: FeedPosition) -> None:
+    async def pass_over(self, consumer: FeedConsumer[CostBlock], lost: FeedPosition) -> None:
         """Goes on from the feed's end without what nobody can tell any more."""
 
         async def nothing(_: Transaction) -> None:

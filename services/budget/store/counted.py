@@ -11,42 +11,27 @@ from services.kernel.database import Transaction
 KEPT: Final = timedelta(hours=1)  # longer than any transaction and any consumer's pause
 
 _ADD = """
-WITH whole AS (
-    UPDATE budget.counted_transaction SET is_whole = true WHERE NOT is_whole
-    AND (tenant_id, recorded_at) NOT IN (
-        SELECT tenant_id, recorded_at FROM unnest($1::text[], $2::timestamptz[])
-            AS input(tenant_id, recorded_at))
-)
-INSERT INTO budget.counted_transaction (tenant_id, recorded_at, is_whole)
-SELECT tenant_id, recorded_at, bool_and(is_whole)
-FROM unnest($1::text[], $2::timestamptz[], $3::boolean[])
-    AS input(tenant_id, recorded_at, is_whole)
-GROUP BY tenant_id, recorded_at
-ON CONFLICT (tenant_id, recorded_at) DO UPDATE SET is_whole = EXCLUDED.is_whole
+INSERT INTO budget.counted_transaction (tenant_id, recorded_at)
+SELECT * FROM unnest($1::text[], $2::timestamptz[]) ON CONFLICT DO NOTHING
 """
 
 
-async def add(
-    tx: Transaction, transactions: Sequence[tuple[str, datetime]], *, may_continue: bool
-) -> None:
-    """Notes the transactions of a page. may_continue: the last one may go on in the next."""
-    unique = list(dict.fromkeys(transactions))
-    last = transactions[-1]
+async def add(tx: Transaction, transactions: Sequence[tuple[str, datetime]]) -> None:
+    """Notes transactions as counted."""
     await tx.driver.execute(
         _ADD,
-        [tenant_id for tenant_id, _ in unique],
-        [recorded_at for _, recorded_at in unique],
-        [each != last or not may_continue for each in unique],
+        [tenant_id for tenant_id, _ in transactions],
+        [recorded_at for _, recorded_at in transactions],
     )
 
 
 async def is_counted(tx: Transaction, tenant_id: str, recorded_at: datetime) -> bool:
-    """Tells whether a transaction's changes are counted: noted as whole, or older than is kept."""
+    """Tells whether a transaction's changes are counted: noted, or older than is kept."""
     found: bool = await tx.driver.fetchval(
         """
         SELECT EXISTS (
             SELECT FROM budget.counted_transaction
-            WHERE tenant_id = $1 AND recorded_at = $2 AND is_whole
+            WHERE tenant_id = $1 AND recorded_at = $2
         ) OR $2 < (SELECT min(recorded_at) FROM budget.counted_transaction)
         """,
         tenant_id,

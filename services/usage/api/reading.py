@@ -1,4 +1,4 @@
-"""UsageReadService: whole periods, or many answers, at once."""
+"""UsageReadService: whole periods, every change, or many answers, at once."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from finops.usage.v1 import cost_block_model_pb2, read_service_pb2_grpc
 from finops.usage.v1 import read_service_pb2 as messages
-from finops.usage.v1 import read_service_pb2_grpc
 
 from services.usage.api.tenant import as_tenant
 from services.usage.convert import costs as cost_convert
+from services.usage.convert import following as follow_convert
 from services.usage.convert import reading as convert
 from services.usage.service.costs import CostQueries
+from services.usage.service.following import CostFollowing
 from services.usage.service.reading import BulkReading
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -21,10 +23,13 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class UsageReadServicer(read_service_pb2_grpc.UsageReadServiceServicer):
     """Serves UsageReadService."""
 
-    def __init__(self, *, reading: BulkReading, costs: CostQueries) -> None:
+    def __init__(
+        self, *, reading: BulkReading, costs: CostQueries, following: CostFollowing
+    ) -> None:
         """Takes the use cases."""
         self._reading = reading
         self._costs = costs
+        self._following = following
 
     async def ReadEvents(
         self, request: messages.ReadEventsRequest, _: Context
@@ -59,3 +64,14 @@ class UsageReadServicer(read_service_pb2_grpc.UsageReadServiceServicer):
         asked = convert.to_questions(request, tenant_id, *zone_and_now)
         pages = await self._costs.batch_query_costs(asked)
         return convert.from_pages(pages, asked)
+
+    async def WatchCostBlocks(
+        self, request: cost_block_model_pb2.WatchCostBlocksRequest, _: Context
+    ) -> AsyncIterator[cost_block_model_pb2.WatchCostBlocksResponse]:
+        """Streams changes of cost in columns."""
+        tenant_id = as_tenant(request.tenant_id)
+        limit = request.batch_size or follow_convert.FOLLOW_CHANGES
+        after = request.after_sequence
+        async for found in self._following.watch_cost_blocks(tenant_id, after=after, limit=limit):
+            for message in follow_convert.from_following(found):
+                yield message

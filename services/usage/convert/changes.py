@@ -41,7 +41,7 @@ def _change(item: FeedItem[CostChange], attributes: Attributes) -> model.CostCha
         sequence=str(item.position),
         tenant_id=item.tenant_id,
         hour_time=_hour(fact.hour_at),
-        dimension=_dimension(fact.dimension_id, attributes),
+        dimension=dimension_message(fact.dimension_id, attributes),
         billed_cost=billed,
         # Most often all four are one amount.
         effective_cost=_same_or_new(billed, fact.billed_cost, fact.effective_cost),
@@ -74,7 +74,8 @@ _hour = lru_cache(maxsize=1_000)(from_instant)
 
 
 @lru_cache(maxsize=10_000)
-def _dimension(dimension_id: int, attributes: Attributes) -> model.CostDimension:
+def dimension_message(dimension_id: int, attributes: Attributes) -> model.CostDimension:
+    """Converts a dimension; remembered, so nobody may change it."""
     fields = attributes._asdict() | {"tags": dict(attributes.tags)}
     return model.CostDimension(dimension_id=str(dimension_id), **fields)
 

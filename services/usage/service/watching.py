@@ -113,6 +113,7 @@ class CostWatch:
         async with (
             self._database.system_transaction() if owner is None else self._database.read(owner)
         ) as tx:
-            known.update(await changes.dimensions(tx, missing))
+            found = await changes.dimensions(tx, missing)
+        known.update((key, dimension.attributes) for key, dimension in found.items())
         # Another watcher may have begun a new memory meanwhile: give it what this page needs.
         self._known.update((key, known[key]) for key in keys)

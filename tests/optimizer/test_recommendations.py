@@ -159,6 +159,26 @@ async def test_dismissed_advice_stays_dismissed_and_snoozed_advice_is_hidden(des
     assert state == model.RECOMMENDATION_STATE_DISMISSED
 
 
+async def test_what_did_not_apply_makes_its_detector_less_sure(desk: Desk) -> None:
+    for name in ("first", "second"):
+        await desk.record(list(machine_hours(name, lambda _: 0.002, **LATELY)))
+    request = messages.GenerateRecommendationsRequest(detector_ids=["idle"])
+    stub = desk.optimizer()
+    first, _ = (await stub.GenerateRecommendations(request, timeout=60)).recommendations
+    await update(
+        desk,
+        first,
+        state=model.RECOMMENDATION_STATE_DISMISSED,
+        dismissal_reason=model.DISMISSAL_REASON_NOT_APPLICABLE,
+    )
+
+    (left,) = (await stub.GenerateRecommendations(request, timeout=60)).recommendations
+
+    # One of one was wrong; what is believed beforehand weighs ten.
+    assert Decimal(first.confidence_ratio) == Decimal("0.9")
+    assert abs(Decimal(left.confidence_ratio) - Decimal("0.9") * 10 / 11) < Decimal("0.000001")
+
+
 async def test_what_is_done_is_not_proposed_again_from_the_usage_before(desk: Desk) -> None:
     found = await with_waste(desk)
     idle = next(one for one in found if one.scope.resource_ids[0] == "idle")

@@ -138,6 +138,19 @@ async def test_entries_come_once_each_in_order_whatever_a_page_holds(
     assert sum_of(rows) == await total(own)
 
 
+async def test_next_page_follows_whatever_texts_the_last_entry_holds(
+    own: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PAGE_ROWS", 1)
+    odd = ['a,"b",9\n', "x\n2026-01-01 00:00:00+00,7", '"']
+    events = [used(number, "1", error_code=text) for number, text in enumerate(odd)]
+    await record(own, *events)
+
+    rows = await entries(own)
+
+    assert [row["error_code"] for row in rows] == odd
+
+
 async def test_entry_says_what_its_event_says(own: Stubs) -> None:
     event = used(
         1,

@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
-
-import xlsxwriter
-from xlsxwriter.format import Format
-from xlsxwriter.worksheet import Worksheet
+from typing import TYPE_CHECKING, Any, Final
 
 from services.reporting.domain.report.document import Document, Form, Number, Table
 from services.reporting.domain.report.wording import Wording
@@ -21,6 +17,10 @@ from services.reporting.service.reports_tables import (
     titles_of,
 )
 
+if TYPE_CHECKING:
+    from xlsxwriter.format import Format
+    from xlsxwriter.worksheet import Worksheet
+
 _SHEET_NAME: Final = re.compile(r"[\[\]:*?/\\']")
 SHEET_NAME_LENGTH: Final = 31
 LINKS_MAX: Final = 60_000  # a sheet of Excel takes 65,530
@@ -31,6 +31,9 @@ class Workbook:
 
     def __init__(self, document: Document, target: Path, base_url: str, made_at: datetime) -> None:
         """Opens the file; `write` fills and closes it."""
+        # It takes 15 MB, so it is loaded only for those who want it.
+        import xlsxwriter  # noqa: PLC0415 - as said
+
         self._document = document
         self._base_url = base_url
         self._words = Wording(document.language)

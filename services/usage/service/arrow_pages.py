@@ -1,24 +1,24 @@
 """Pages of entries as Arrow: CSV from the database in, an IPC stream out, no objects between.
 
-Attributes are dictionaries of the page's distinct dimensions, all with the same indices, so that a
-text that a thousand entries share crosses the wire once.
+Attributes are dictionaries of the page's distinct texts, so that one that a thousand entries share
+crosses the wire once.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
 
+from services.kernel.arrow import give_freed_memory_back
 from services.usage.domain.event import Outcome
-from services.usage.store.reading import ATTRIBUTES, COLUMNS, Position
+from services.usage.store.reading import ATTRIBUTES, COLUMNS
 
-# Arrow's own pool keeps what was freed, and the process would look as large as its peak for ever.
-pa.set_memory_pool(pa.system_memory_pool())
+give_freed_memory_back()
 # Names of UsageEvent, where QueryCosts has others.
 _NAMES: Final = {"user": "user_id", "sub_account": "sub_account_id"}
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
@@ -40,51 +40,45 @@ _TYPES: Final[dict[str, Any]] = dict.fromkeys(COLUMNS, pa.string()) | {
     "utilization": pa.float64(),
     "is_unpriced": pa.bool_(),
 }
-_CONVERT: Final = pv.ConvertOptions(
-    column_types=_TYPES,
-    null_values=[""],
-    true_values=["t"],
-    false_values=["f"],
-    strings_can_be_null=True,
-    quoted_strings_can_be_null=False,
+_ATTRIBUTE_TYPES: Final[dict[str, Any]] = {"dimension_id": pa.int64()} | dict.fromkeys(
+    ATTRIBUTES, pa.string()
 )
+# What is known of no dimension.
+NO_ATTRIBUTES: Final = pa.schema(_ATTRIBUTE_TYPES).empty_table()
 _PARSE: Final = pv.ParseOptions(newlines_in_values=True)
 _OUTCOMES: Final = [outcome.name for outcome in sorted(Outcome)]
 _SHOWN: Final = [name for name in COLUMNS if not name.startswith("position_")][1:]
 
 
 class Page(NamedTuple):
-    """Entries without their attributes, the dimensions they have, and where the page ends."""
+    """Entries without their attributes, and the dimensions they have."""
 
     table: pa.Table
-    dimension_ids: list[int]
-    last: Position
+    dimension_ids: pa.Int64Array
 
 
-def read_page(text: bytes) -> Page | None:
-    """Reads a page of CSV in the order of `COLUMNS`; None where it has no rows."""
-    if not text:
-        return None
-    options = pv.ReadOptions(
-        column_names=list(COLUMNS), use_threads=False, block_size=len(text) + 1
-    )
-    table = pv.read_csv(
-        io.BytesIO(text), read_options=options, parse_options=_PARSE, convert_options=_CONVERT
-    )
-    last = table.num_rows - 1
-    return Page(
-        table,
-        pc.unique(table["dimension_id"]).to_pylist(),
-        Position(table["position_time"][last].as_py(), table["position_sequence"][last].as_py()),
-    )
+def read_page(text: bytes) -> Page:
+    """Reads a page of CSV in the order of `COLUMNS`, of a row at least."""
+    table = _table(text, _TYPES)
+    return Page(table, pc.unique(table["dimension_id"]))
 
 
-def write_page(page: Page, attributes: Mapping[int, Sequence[str]]) -> bytes:
-    """Returns the page with its attributes as an Arrow IPC stream.
+def missing(page: Page, known: pa.Table) -> Sequence[int]:
+    """Returns the page's dimensions of which nothing is known."""
+    is_known = pc.is_in(page.dimension_ids, value_set=known["dimension_id"])
+    found: list[int] = page.dimension_ids.filter(pc.invert(is_known)).to_pylist()
+    return found
 
-    attributes: texts in `ATTRIBUTES`' order, by dimension.
-    """
+
+def with_more(known: pa.Table, text: bytes) -> pa.Table:
+    """Returns what is known with what CSV says of more dimensions, in `ATTRIBUTES`' order."""
+    return pa.concat_tables([known, _table(text, _ATTRIBUTE_TYPES)]).combine_chunks()
+
+
+def write_page(page: Page, known: pa.Table) -> bytes:
+    """Returns the page, with the attributes that are known of its dimensions, as an IPC stream."""
     table = page.table
+    attributes = known.take(pc.index_in(page.dimension_ids, value_set=known["dimension_id"]))
     start_time = table["position_time"]
     billed = table["billed_cost"]
     columns: dict[str, Any] = {}
@@ -97,16 +91,32 @@ def write_page(page: Page, attributes: Mapping[int, Sequence[str]]) -> bytes:
         columns[name] = pc.coalesce(table[name], billed)
     outcomes = pc.subtract(table["outcome"], pa.scalar(1, pa.int32())).combine_chunks()
     columns["outcome"] = pa.DictionaryArray.from_arrays(outcomes, pa.array(_OUTCOMES))
-    indices = pc.index_in(
-        table["dimension_id"], value_set=pa.array(page.dimension_ids, pa.int64())
-    ).combine_chunks()
-    rows = [attributes[dimension_id] for dimension_id in page.dimension_ids]
-    for name, texts in zip(ATTRIBUTES, zip(*rows, strict=True), strict=True):
+    places = pc.index_in(table["dimension_id"], value_set=page.dimension_ids).combine_chunks()
+    for name in ATTRIBUTES:
+        # No page has so many entries that their texts could not be told by 16 bits.
+        texts = attributes[name].combine_chunks().dictionary_encode()
         columns[_NAMES.get(name, name)] = pa.DictionaryArray.from_arrays(
-            indices, pa.array(texts, pa.string())
+            texts.indices.cast(pa.int16()).take(places), texts.dictionary
         )
     whole = pa.table(columns)
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, whole.schema) as writer:
         writer.write_table(whole)
     return sink.getvalue()
+
+
+def _table(text: bytes, types: dict[str, Any]) -> pa.Table:
+    """Reads CSV without a header; nulls are empty, empty texts are quoted."""
+    return pv.read_csv(
+        pa.BufferReader(text),
+        pv.ReadOptions(column_names=list(types), use_threads=False, block_size=len(text) + 1),
+        _PARSE,
+        pv.ConvertOptions(
+            column_types=types,
+            null_values=[""],
+            true_values=["t"],
+            false_values=["f"],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
+from services.kernel.ahead import one_ahead
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
 from services.kernel.filter import parse_order
@@ -25,8 +27,8 @@ from services.usage.store import reading
 # Each holds a connection and a snapshot for minutes; two leave the pool to questions.
 READERS_MAX: Final = 2
 TURN_SECONDS: Final = 30.0  # how long a reader waits for its turn
-DIMENSIONS_KEPT_MAX: Final = 50_000  # of one reader: some 20 MB
-PART_BYTES: Final = 1 << 20
+DIMENSIONS_KEPT_MAX: Final = 50_000  # of one reader: some 10 MB
+PART_BYTES: Final = 512 << 10  # larger ones cost memory, smaller ones time
 # Threads of their own, because each that ever worked on a page keeps some memory of it.
 _threads: Final = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="arrow")
 
@@ -76,11 +78,12 @@ class BulkReading:
                 raise UsageArchived(months=months)
             await reading.hold_snapshot(tx)
             yield EventsHead(await reading.bill_column_names(tx, tenant_id), tz.key)
-            async for page, rows in _pages(tx, tenant_id, period, filter_text):
-                for begin in range(0, len(page), PART_BYTES):
-                    ends_page = begin + PART_BYTES >= len(page)
-                    part = page[begin : begin + PART_BYTES]
-                    yield EventsPart(part, ends_page, rows if ends_page else 0)
+            async with aclosing(_pages(tx, tenant_id, period, filter_text)) as pages:
+                async for page, rows in pages:
+                    for begin in range(0, len(page), PART_BYTES):
+                        ends_page = begin + PART_BYTES >= len(page)
+                        part = page[begin : begin + PART_BYTES]
+                        yield EventsPart(part, ends_page, rows if ends_page else 0)
 
     @asynccontextmanager
     async def _turn(self, tenant_id: str) -> AsyncIterator[None]:
@@ -116,26 +119,38 @@ class BulkReading:
 
 async def _pages(
     tx: Transaction, tenant_id: str, period: Period, filter_text: str
-) -> AsyncIterator[tuple[bytes, int]]:
+) -> AsyncGenerator[tuple[bytes, int], None]:
     """Yields each page as Arrow, and how many entries it has."""
     # Its library takes 40 MB, so it is loaded only when somebody reads in bulk.
     from services.usage.service import arrow_pages  # noqa: PLC0415 - as said
 
-    loop = asyncio.get_running_loop()
-    attributes: dict[int, tuple[str, ...]] = {}
+    run = partial(asyncio.get_running_loop().run_in_executor, _threads)
+    turns = asyncio.Lock()  # a connection answers one statement at a time
+    known = arrow_pages.NO_ATTRIBUTES
+    # The database works on the next page while one is written and sent.
+    async with aclosing(one_ahead(_texts(tx, tenant_id, period, filter_text, turns))) as texts:
+        async for text in texts:
+            page = await run(arrow_pages.read_page, text)
+            if known.num_rows > DIMENSIONS_KEPT_MAX:
+                known = arrow_pages.NO_ATTRIBUTES
+            if missing := arrow_pages.missing(page, known):
+                async with turns:
+                    found = await reading.attributes_csv(tx, tenant_id, missing)
+                known = arrow_pages.with_more(known, found)
+            yield await run(arrow_pages.write_page, page, known), page.table.num_rows
+
+
+async def _texts(
+    tx: Transaction, tenant_id: str, period: Period, filter_text: str, turns: asyncio.Lock
+) -> AsyncGenerator[bytes, None]:
+    """Yields each page as CSV."""
     after: reading.Position | None = None
     while True:
-        text = await reading.page_csv(tx, tenant_id, period, filter_text=filter_text, after=after)
-        page = await loop.run_in_executor(_threads, arrow_pages.read_page, text)
-        if page is None:
+        async with turns:
+            text = await reading.page_csv(
+                tx, tenant_id, period, filter_text=filter_text, after=after
+            )
+        if not text:
             return
-        if len(attributes) > DIMENSIONS_KEPT_MAX:
-            attributes.clear()
-        missing = [each for each in page.dimension_ids if each not in attributes]
-        if missing:
-            attributes |= await reading.attributes_of(tx, tenant_id, missing)
-        written = loop.run_in_executor(_threads, arrow_pages.write_page, page, attributes)
-        yield await written, page.table.num_rows
-        if page.table.num_rows < reading.PAGE_ROWS:
-            return
-        after = page.last
+        yield text
+        after = reading.last_position(text)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Numeric, Text, cast, func, literal, select, tuple_
+from sqlalchemy import ARRAY, Numeric, Select, Text, cast, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
 from services.kernel.database import Transaction
@@ -55,10 +55,8 @@ def _short(column: Any) -> Any:
 
 
 _e = event.c
-# By the names of the columns of a page; `position_*` and `dimension_id` are not shown to callers.
+# By the names of the columns of a page; `dimension_id` and `position_*` are not shown to callers.
 COLUMNS: Final[dict[str, Any]] = {
-    "position_time": _e.start_at,
-    "position_sequence": _e.sequence,
     "dimension_id": _e.dimension_id,
     "source": _e.source,
     "event_id": _e.event_id,
@@ -81,7 +79,16 @@ COLUMNS: Final[dict[str, Any]] = {
     "is_unpriced": _e.is_unpriced,
     "components": cast(_e.components, Text),
     "bill_columns": _e.bill_columns,
+    # Last, and never quoted, so that the end of the text tells where the page ends.
+    "position_time": _e.start_at,
+    "position_sequence": _e.sequence,
 }
+
+
+def last_position(text: bytes) -> Position:
+    """Returns where a page of CSV ends that has a row."""
+    _, start_at, sequence = text.rstrip(b"\n").rsplit(b",", 2)
+    return Position(datetime.fromisoformat(start_at.decode()), int(sequence))
 
 
 async def hold_snapshot(tx: Transaction) -> None:
@@ -120,6 +127,19 @@ async def page_csv(
         statement = statement.select_from(
             event.join(dims, dims.c.dimension_id == _e.dimension_id)
         ).where(compile_filter(filter_text, event_fields(dims, tenant_id)))
+    return await _csv(tx, statement)
+
+
+async def attributes_csv(tx: Transaction, tenant_id: str, dimension_ids: Sequence[int]) -> bytes:
+    """Returns the ids of dimensions, then their `ATTRIBUTES`, as CSV without a header."""
+    dims = attributed_dimensions(tenant_id)
+    columns = [cast(dims.c[name], Text) for name in ATTRIBUTES]
+    wanted = literal(dimension_ids, ARRAY(dims.c.dimension_id.type))
+    statement = select(dims.c.dimension_id, *columns)
+    return await _csv(tx, statement.where(dims.c.dimension_id == func.any(wanted)))
+
+
+async def _csv(tx: Transaction, statement: Select[Any]) -> bytes:
     compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     values = compiled.construct_params()
     output = io.BytesIO()
@@ -130,16 +150,6 @@ async def page_csv(
         format="csv",
     )
     return output.getvalue()
-
-
-async def attributes_of(
-    tx: Transaction, tenant_id: str, dimension_ids: Sequence[int]
-) -> dict[int, tuple[str, ...]]:
-    """Returns the attributes of dimensions, as texts in `ATTRIBUTES`' order, by id."""
-    dims = attributed_dimensions(tenant_id)
-    columns = [cast(dims.c[name], Text) for name in ATTRIBUTES]
-    statement = select(dims.c.dimension_id, *columns).where(dims.c.dimension_id.in_(dimension_ids))
-    return {row[0]: tuple(row[1:]) for row in (await tx.execute(statement)).all()}
 
 
 async def bill_column_names(tx: Transaction, tenant_id: str) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
-import pyarrow as pa
-
+from services.kernel.ahead import one_ahead
+from services.kernel.arrow import give_freed_memory_back
 from services.kernel.caller import current_caller, require_permission
 from services.kernel.clock import Clock
 from services.kernel.period import Period, day_start
@@ -36,8 +37,7 @@ from services.reporting.service.exports.writing import TableWriter
 from services.reporting.service.exports.xlsx_file import XlsxWriter
 from services.reporting.service.peers import UsageReader
 
-# Arrow's own pool keeps what was freed, and the process would look as large as its peak for ever.
-pa.set_memory_pool(pa.system_memory_pool())
+give_freed_memory_back()
 DEFAULT_DAYS: Final = 30
 # Few, because each that ever worked on a page keeps some memory of it.
 _threads: Final = ThreadPoolExecutor(2, thread_name_prefix="export")
@@ -96,10 +96,11 @@ class Exports:
         writer = await run(_writer, question)
         rows = 0
         try:
-            yield Piece(await run(writer.begin, table.columns), rows)
-            async for page in _one_ahead(table.pages):
-                rows += page.num_rows
-                yield Piece(await run(writer.add, page), rows)
+            async with aclosing(one_ahead(table.pages)) as pages:
+                yield Piece(await run(writer.begin, table.columns), rows)
+                async for page in pages:
+                    rows += page.num_rows
+                    yield Piece(await run(writer.add, page), rows)
             rest = writer.end()
             while (content := await run(next, rest, None)) is not None:
                 yield Piece(content, rows)
@@ -172,19 +173,3 @@ def _title(question: ExportQuestion) -> str:
         return f"{name} of {wish.tenant_id}"
     start, end = (f"{at:%Y-%m-%d %H:%M}" for at in (period.start, period.end))
     return f"{name} of {wish.tenant_id}, {start} to {end} UTC"
-
-
-async def _one_ahead(pages: AsyncIterator[pa.Table]) -> AsyncIterator[pa.Table]:
-    """Yields the pages, and reads the next one while one is worked on."""
-
-    async def following() -> pa.Table | None:
-        return await anext(pages, None)
-
-    reading = asyncio.ensure_future(following())
-    try:
-        while (page := await reading) is not None:
-            reading = asyncio.ensure_future(following())
-            yield page
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)

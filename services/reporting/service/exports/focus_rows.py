@@ -7,7 +7,7 @@ other columns. Any other usage, rated here or billed elsewhere, is described by 
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -57,7 +57,7 @@ async def open_focus(entries: UsageEntries, question: ExportQuestion) -> OpenTab
     custom = sorted(names.keys() - set(COLUMNS))
     header = [*COLUMNS, *custom]
 
-    async def pages() -> AsyncIterator[pa.Table]:
+    async def pages() -> AsyncGenerator[pa.Table, None]:
         async for page in found.pages:
             yield focus_page(read_page(page), question.wish.tenant_id, header, names)
 

@@ -47,7 +47,7 @@ from services.reporting.store import files
 JOB: Final = "export"
 EXPIRY_JOB: Final = "expire_exports"
 # Bytes a transaction: few enough to hold, many enough that their commits cost nothing.
-BATCH_BYTES: Final = 2 << 20
+BATCH_BYTES: Final = 1 << 20
 BATCH_SECONDS: Final = 2.0  # how old progress is at most while no bytes come
 UNFINISHED_MAX: Final = 20  # of a tenant; each costs a worker minutes
 UNHEARD: Final = timedelta(days=1)  # a worker says something every few seconds
@@ -275,6 +275,9 @@ class ExportJobs:
         content = b"".join(held)
         await asyncio.to_thread(digest.update, content)
         async with self._database.transaction(running.tenant_id) as tx:
+            # The transaction that ends the export brings these to the disk as well; a server that
+            # falls before then leaves an export that is begun anew.
+            await tx.driver.execute("SET LOCAL synchronous_commit = off")
             current = await _current(tx, running)
             if content:
                 await files.append(tx, running.tenant_id, running.export_id, content)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from services.reporting.domain.exports import Column, Kind
 from services.reporting.service.exports.tables import TYPES
 
-ROW_GROUP_ROWS: Final = 1 << 15  # four pages of usage
+ROW_GROUP_ROWS: Final = 1 << 14  # two pages of usage, which are held until then
 AMOUNT: Final = pa.decimal128(38, 18)
 
 
@@ -72,11 +72,21 @@ class ParquetWriter:
 
     def _opened(self, schema: pa.Schema) -> pq.ParquetWriter:
         if self._writer is None:
+            by_name = {column.name: column for column in self._columns}
+            repeated = [
+                each.name
+                for each in schema
+                if pa.types.is_dictionary(each.type) or by_name[each.name].kind is Kind.AMOUNT
+            ]
             self._writer = pq.ParquetWriter(
                 pa.PythonFile(self._sink, mode="w"),
                 schema,
                 compression="zstd",
                 compression_level=1,
+                # Ids and instants differ from row to row: to look for equal ones finds none.
+                use_dictionary=repeated,
+                # What readers leave row groups out by; of the others they cost a sixth of the time.
+                write_statistics=[name for name in by_name if by_name[name].kind is Kind.INSTANT],
             )
         return self._writer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ class OpenTable:
     """A table that is being read: its columns, and its rows in pages of these columns."""
 
     columns: Sequence[Column]
-    pages: AsyncIterator[pa.Table]
+    pages: AsyncGenerator[pa.Table, None]
 
 
 async def open_rows(source: RowSource, question: ExportQuestion) -> OpenTable:
@@ -36,7 +36,7 @@ async def open_rows(source: RowSource, question: ExportQuestion) -> OpenTable:
     columns = source.columns(question)
     schema = pa.schema([pa.field(column.name, TYPES[column.kind]) for column in columns])
 
-    async def pages() -> AsyncIterator[pa.Table]:
+    async def pages() -> AsyncGenerator[pa.Table, None]:
         async for rows in source.pages(question):
             if rows:
                 values = zip(*rows, strict=True)
@@ -49,7 +49,7 @@ async def open_usage(entries: UsageEntries, question: ExportQuestion) -> OpenTab
     """Opens the entries of usage as they are."""
     found = await entries.entries(question)
 
-    async def pages() -> AsyncIterator[pa.Table]:
+    async def pages() -> AsyncGenerator[pa.Table, None]:
         names = [column.name for column in USAGE_COLUMNS]
         async for page in found.pages:
             yield read_page(page).select(names)

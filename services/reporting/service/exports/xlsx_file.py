@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import xlsxwriter
 
 from services.reporting.domain.exports import Column, Kind
 from services.reporting.errors import ExportTooLarge
@@ -29,6 +28,9 @@ class XlsxWriter:
 
     def __init__(self) -> None:
         """Makes a folder for what is not zipped yet."""
+        # It takes 15 MB, so it is loaded only for those who want it.
+        import xlsxwriter  # noqa: PLC0415 - as said
+
         self._folder = tempfile.TemporaryDirectory(prefix="finops-export-")
         self._path = Path(self._folder.name) / "export.xlsx"
         self._book = xlsxwriter.Workbook(

@@ -95,6 +95,20 @@ async def test_a_meter_that_differs_from_its_source_is_found(billed: Billed, cha
     assert {diff.kind for diff in found} == {DiffKind.USAGE}
 
 
+async def test_usage_that_no_charge_takes_is_shown_as_unbilled(billed: Billed) -> None:
+    await billed.change(
+        "UPDATE billing.invoice_line_usage SET dimension_id = 'none', quantity = 0, cost = 0,"
+        " events = 0"
+    )
+
+    [diff] = await billed.differences()
+
+    tokens = sum(request.input_tokens + request.output_tokens for request in REQUESTS)
+    assert diff.kind is DiffKind.UNBILLED
+    assert (diff.invoice_id, diff.provider_object_id) == (billed.invoice_id, "llm / token / USD")
+    assert (diff.ours, diff.theirs.split(" for ")[0]) == ("", f"{tokens} token")
+
+
 async def test_late_usage_that_waits_is_no_difference_with_the_source(billed: Billed) -> None:
     await billed.change(
         "WITH moved AS (DELETE FROM billing.metered_usage WHERE tenant_id = $1 RETURNING *)"

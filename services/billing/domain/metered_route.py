@@ -208,15 +208,33 @@ def lookup_key(plan_id: str, version: int, currency_code: str, charge_id: str) -
     return f"finops:{plan_id}:{version}:{currency_code}:{charge_id}"
 
 
+class MeteredCharges:
+    """Knows which usage a provider may price."""
+
+    def __init__(self, rates: PlanRates) -> None:
+        """Takes the plan's prices."""
+        self._matcher = ChargeMatcher(rates)
+
+    def charge_of(self, dimension: Dimension) -> PlanCharge | None:
+        """Returns the metered charge that takes it, None for none."""
+        charge = self._matcher.charge_of(dimension)
+        is_metered = charge is not None and charge.route is ChargeRoute.STRIPE_METERED
+        return charge if is_metered else None
+
+    def takes(self, dimension: Dimension) -> bool:
+        """Tells whether a metered charge takes it."""
+        return self.charge_of(dimension) is not None
+
+
 def usage_by_charge(
     rates: PlanRates, usage: Iterable[tuple[Dimension, Metered]]
 ) -> dict[str, Decimal]:
     """Returns the quantity of each metered charge that has any usage."""
-    matcher = ChargeMatcher(rates)
+    charges = MeteredCharges(rates)
     found: dict[str, Decimal] = {}
     for dimension, amount in usage:
-        charge = matcher.charge_of(dimension)
-        if charge is not None and charge.route is ChargeRoute.STRIPE_METERED:
+        charge = charges.charge_of(dimension)
+        if charge is not None:
             known = found.get(charge.charge_id, _ZERO)
             found[charge.charge_id] = EXACT.add(known, amount.quantity)
     return found

@@ -56,6 +56,7 @@ class DiffKind(Enum):
     METER = "meter"
     USAGE = "usage"
     CHARGED_TWICE = "charged_twice"
+    UNBILLED = "unbilled"
 
 
 class DiffState(Enum):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 
-from services.billing.domain.metering import Metered, UsageGroup
+from services.billing.domain.metering import Dimension, Metered, UsageGroup, total_of
 from services.billing.domain.reconciliation import Diff, DiffKind
 from services.kernel.money import format_decimal
 
@@ -33,7 +33,7 @@ def compare_lines(
 ) -> Iterator[Diff]:
     """Yields the dimensions of which a period's lines bill another amount than was metered.
 
-    billed, metered: by dimension; what no line bills is what no charge of the plan takes.
+    billed, metered: by dimension; what no line bills is told by `unbilled`.
     """
     for dimension_id in sorted(billed):
         mine, other = billed[dimension_id], metered.get(dimension_id, NOTHING)
@@ -46,6 +46,35 @@ def compare_lines(
                 invoice_id=invoice_id,
                 provider_object_id=dimension_id,
             )
+
+
+def unbilled(
+    invoice_id: str,
+    billed: Collection[str],
+    metered: Mapping[str, Metered],
+    dimensions: Mapping[str, Dimension],
+) -> Iterator[Diff]:
+    """Yields the sorts of usage of a period that no line bills, because no charge takes them.
+
+    metered: by dimension, without what a provider's meters price.
+    """
+    groups: dict[UsageGroup, list[Metered]] = {}
+    for dimension_id, amount in metered.items():
+        found = dimensions[dimension_id]
+        if dimension_id in billed or _is_same(amount, NOTHING):
+            continue
+        names = ("resource_type", "unit", "service", "provider", "currency_code")
+        group = UsageGroup(**{name: getattr(found, name) for name in names})
+        groups.setdefault(group, []).append(amount)
+    for group in sorted(groups, key=_name):
+        yield Diff(
+            kind=DiffKind.UNBILLED,
+            ours="",
+            theirs=_text(total_of(groups[group]), group.unit, group.currency_code),
+            action=f"Add a charge that takes {_name(group)} to the plan, or leave it free.",
+            invoice_id=invoice_id,
+            provider_object_id=_name(group),
+        )
 
 
 def _is_same(mine: Metered, other: Metered) -> bool:

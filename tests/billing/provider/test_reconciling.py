@@ -20,6 +20,7 @@ from services.billing.service.provider.providers import Providers
 from services.billing.service.provider.reconciling import Wanted
 from services.billing.service.provider.work import ProviderWork
 from services.billing.store import reconciliations as rows
+from services.billing.store import webhook_events
 from services.billing.store.payments import list_payments
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
@@ -210,3 +211,37 @@ async def test_an_orphan_draft_is_deleted_and_an_unknown_invoice_reported(stage:
     assert {diff.kind for diff in diffs} == {DiffKind.MISSING_HERE}
     states = {diff.provider_object_id: diff.state for diff in diffs}
     assert states == {made[0]: DiffState.REPAIRED, made[1]: DiffState.OPEN}
+
+
+async def test_an_hourly_reading_of_the_account_makes_up_for_lost_webhooks(stage: Stage) -> None:
+    await stage.change(
+        "UPDATE billing.invoice SET state = 'open', amount_paid = 0, paid_at = NULL"
+        " WHERE tenant_id = $1",
+        stage.tenant,
+    )
+    happened = await stage.edge.overlay.all_events()
+    polling = stage.work.polling
+
+    missed = [await polling.read_account(stage.tenant) for _ in range(2)]
+    page = PageRequest(tenant_id=stage.tenant, method="x", page_size=1000)
+    async with stage.database.read(stage.tenant) as tx:
+        events = (await webhook_events.list_events(tx, page, TOKENS)).items
+    for event in events:
+        await stage.work.handling.handle(event)
+
+    async with stage.database.read(stage.tenant) as tx:
+        states = await tx.driver.fetch("SELECT state FROM billing.invoice")
+    assert missed == [len(happened), 0]
+    assert len(events) == len(happened) > 10
+    assert [row["state"] for row in states] == ["paid", "paid"]
+
+
+async def test_a_nightly_comparison_of_a_tenant_reads_no_events_again(stage: Stage) -> None:
+    async with stage.database.transaction(stage.tenant) as tx:
+        wanted = Wanted(Scope.LIGHT, repair=True)
+        begun = await stage.work.reconciling._begin(tx, stage.tenant, wanted, Cause.HOURLY)
+    payload = f'["{stage.tenant}", "{begun.reconciliation_id}"]'.encode()
+
+    await stage.work.reconciling.run(Job(0, "", payload, 1, stage.tenant))
+
+    assert stage.edge.sent("GetEvents") == []

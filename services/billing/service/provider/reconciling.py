@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from opentelemetry import metrics
@@ -36,14 +36,14 @@ from services.billing.errors import (
     ReconciliationNotFound,
 )
 from services.billing.service.comparing_usage import UsageComparison
-from services.billing.service.provider import inbox
 from services.billing.service.provider.following import Following
 from services.billing.service.provider.metered import MeteredInvoices
+from services.billing.service.provider.polling import FIRST_WINDOW, OVERLAP, Polling
 from services.billing.service.provider.port import ProviderFault
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.queue import RECONCILE_JOB
 from services.billing.service.provider.settling import Settling
-from services.billing.store import invoices, metering, payment_methods, payments, webhook_events
+from services.billing.store import invoices, metering, payment_methods, payments
 from services.billing.store import reconciliations as rows
 from services.kernel import audit
 from services.kernel.caller import current_caller
@@ -56,8 +56,6 @@ from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period
 from services.kernel.transaction import Transaction
 
-OVERLAP = timedelta(hours=1)  # with the window before, for what was on its way
-FIRST_WINDOW = timedelta(days=29)  # Stripe keeps events for 30 days
 HOURLY_JOB = "provider_reconcile_hourly"
 NIGHTLY_JOB = "provider_reconcile_nightly"
 
@@ -89,12 +87,14 @@ class Reconciling:
         settling: Settling,
         *,
         metered: MeteredInvoices,
+        polling: Polling,
         tokens: PageTokens,
         clock: Clock,
     ) -> None:
         """following: learns from fetched objects. usage: compares what was billed of it.
 
         settling: books what the provider pays out. metered: compares what its meters price.
+        polling: takes in what no webhook told.
         """
         self._database = database
         self._providers = providers
@@ -102,6 +102,7 @@ class Reconciling:
         self._usage = usage
         self._settling = settling
         self._metered = metered
+        self._polling = polling
         self._tokens = tokens
         self._clock = clock
 
@@ -210,7 +211,9 @@ class Reconciling:
             async for untold in self._metered.untold(tenant_id, opened):
                 yield untold
         elif opened.settings.kind is ProviderKind.STRIPE:
-            await self._missed_events(opened, found.window)
+            if found.cause is Cause.REQUEST:
+                # By itself each account is read once an hour, not once for each of its tenants.
+                await self._polling.take_in(opened, found.window)
             is_full = found.scope is Scope.FULL
             async for diff in self._differences(tenant_id, opened, found, is_full=is_full):
                 yield diff
@@ -218,14 +221,6 @@ class Reconciling:
                 tenant_id, opened, found.window, is_full=is_full
             ):
                 yield metered
-
-    async def _missed_events(self, opened: Opened, window: Period) -> None:
-        """Takes in what the provider says has happened, and no webhook told."""
-        owner = opened.settings.tenant_id
-        async for remote in opened.provider.events_since(window.start - OVERLAP):
-            async with self._database.system_transaction() as tx:
-                if not await webhook_events.known_event(tx, owner, remote.event_id):
-                    await inbox.add(tx, owner, remote, None, now=self._clock.now())
 
     async def _differences(
         self, tenant_id: str, opened: Opened, found: Reconciliation, *, is_full: bool

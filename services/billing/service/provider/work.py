@@ -17,6 +17,7 @@ from services.billing.service.provider.inbox import Inbox
 from services.billing.service.provider.metered import MeteredInvoices
 from services.billing.service.provider.methods import PaymentMethods
 from services.billing.service.provider.payments import Payments
+from services.billing.service.provider.polling import EVENTS_JOB, Polling
 from services.billing.service.provider.providers import Providers
 from services.billing.service.provider.pushing import Pushing
 from services.billing.service.provider.queue import (
@@ -62,6 +63,7 @@ class ProviderWork:
     payments: Payments
     reconciling: Reconciling
     metered: MeteredInvoices
+    polling: Polling
     routing: Routing
 
     @classmethod
@@ -93,9 +95,11 @@ class ProviderWork:
         settling = Settling(database, rates, clock=clock)
         charges = ChargeEvents(database, journal, clock=clock)
         metered = MeteredInvoices(database, tokens=tokens, clock=clock)
+        polling = Polling(database, providers, clock=clock)
         reconciling = Reconciling(
             *(database, providers, following, comparison, settling),
             metered=metered,
+            polling=polling,
             tokens=tokens,
             clock=clock,
         )
@@ -120,6 +124,7 @@ class ProviderWork:
             payments=Payments(database, moves, journal, tokens=tokens, clock=clock),
             reconciling=reconciling,
             metered=metered,
+            polling=polling,
             routing=Routing(database, providers, steps, pushing, clock=clock),
         )
 
@@ -135,6 +140,7 @@ class ProviderWork:
             ("* * * * *", SWEEP_JOB, self.sweeping.run),
             ("* * * * *", INBOX_SWEEP_JOB, self.handling.sweep),
             ("*/10 * * * *", ROUTES_JOB, self.routing.run),
+            ("3 * * * *", EVENTS_JOB, self.polling.run),
             ("7 * * * *", HOURLY_JOB, self.reconciling.run_hourly),
             ("25 3 * * *", NIGHTLY_JOB, self.reconciling.run_nightly),
         ):

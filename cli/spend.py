@@ -149,7 +149,7 @@ def explain(
 
 def show(one: SpendAuthorization, output: Output) -> None:
     """Writes a decision: one row a budget, and for people what it means."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             check.display_name,
             BudgetEnforcement.Name(check.enforcement).removeprefix("BUDGET_ENFORCEMENT_").lower(),
@@ -163,8 +163,13 @@ def show(one: SpendAuthorization, output: Output) -> None:
         )
         for check in one.decision.checks
     ]
+    if output.form is Format.CSV:
+        # Each row says of which decision it is; one that no budget covers has a row too.
+        known = [(one.authorization_id, *row) for row in rows or [("",) * len(_COLUMNS)]]
+        output.rows(("authorization_id", *_COLUMNS), known)
+        return
     output.rows(_COLUMNS, rows, content=one)
-    if output.form is not Format.TABLE:
+    if output.form is Format.JSON:
         return
     estimate = one.decision.estimate
     outcome = SpendOutcome.Name(one.decision.outcome).removeprefix("SPEND_OUTCOME_").lower()

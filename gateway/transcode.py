@@ -233,7 +233,7 @@ class Transcoder:
             message[field] = value
 
     def _fill_mask(self, message: Message, body: Any) -> None:
-        """Derives the mask of a partial update from what the body holds, as grpc-gateway does."""
+        """Derives the mask of a partial update from what the body holds."""
         assert self._mask_field is not None  # noqa: S101 - the caller checked
         assert self._body_field is not None  # noqa: S101 - a mask is only looked for beside a body
         element = element_of(self._body_field)

@@ -164,6 +164,7 @@ async def test_the_command_line_authorizes_settles_releases_and_explains(
         cli.spend.settle(first, "1.75 usd")
         cli.spend.release(second, reason="cancelled")
         cli.spend.explain(first)
+        cli.spend.explain(first, form=Format.CSV)
 
     await asyncio.to_thread(finish)
 
@@ -171,4 +172,7 @@ async def test_the_command_line_authorizes_settles_releases_and_explains(
     assert "settled 1.75 USD, excess 0.25 USD" in shown
     assert f"{second}: released, allowed" in shown
     assert shown.count("Allowed: the amount fits every covering budget.") == 3
+    header, row = shown.splitlines()[-2:]
+    assert header.startswith("authorization_id,budget,enforcement,limit")
+    assert row.startswith(f"{first},Research,hard,10,")
     assert await totals(caller) == ("1.75", "0")

@@ -153,7 +153,7 @@ async def test_a_patch_without_a_mask_names_what_the_body_holds(
     found = (await client.patch("/v1/things/t1", json=body)).json()
 
     assert found["thing"]["name"] == "things/t1"
-    assert found["updateMask"] == "displayName,child.size,child.inner.id,labels,tags,note"
+    assert found["updateMask"] == "displayName,child,labels,tags,note"
 
 
 async def test_a_mask_that_is_given_is_kept(client: httpx.AsyncClient) -> None:
@@ -162,11 +162,12 @@ async def test_a_mask_that_is_given_is_kept(client: httpx.AsyncClient) -> None:
     assert answer.json()["updateMask"] == "displayName"
 
 
-def test_a_mask_stops_at_lists_and_maps(catalog: Catalog) -> None:
+def test_a_mask_names_whole_fields(catalog: Catalog) -> None:
     thing = catalog.registry.message("example.v1.Thing")
     assert thing is not None
 
-    paths = paths_of(thing, {"children": [{"id": "x"}], "child": {}, "nope": 1}, catalog.registry)
+    document = {"children": [{"id": "x"}], "child": {"size": 1}, "nope": 1}
+    paths = paths_of(thing, document, catalog.registry)
 
     assert paths == ["children", "child"]
     assert json_mask(["display_name", "child.inner"]) == "displayName,child.inner"

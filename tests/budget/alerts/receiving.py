@@ -11,6 +11,7 @@ from email.message import Message
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
+from standardwebhooks import Webhook
 
 Answer = Callable[[int], Awaitable[bytes]]  # the answer to the n-th request, from 0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -27,11 +28,16 @@ class Request:
 
 @dataclass(slots=True)
 class Receiver:
-    """An HTTP server that keeps what it gets."""
+    """An HTTP server that keeps what it gets.
+
+    secret: with one, each request's signature is checked as it arrives, and counted in `verified`.
+    """
 
     port: int = 0
     requests: list[Request] = field(default_factory=list)
     answer: Answer | None = None
+    secret: str = ""
+    verified: int = 0
 
     @property
     def url(self) -> str:
@@ -45,6 +51,9 @@ class Receiver:
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             self.requests.append(Request(first, headers, body))
             number = len(self.requests) - 1
+            if self.secret:
+                Webhook(self.secret).verify(self.requests[number].body, headers)
+                self.verified += 1
             writer.write(OK if self.answer is None else await self.answer(number))
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -55,10 +64,10 @@ class Receiver:
 
 @asynccontextmanager
 async def http_receiver(
-    answer: Answer | None = None, *, port: int = 0, host: str = "127.0.0.1"
+    answer: Answer | None = None, *, port: int = 0, host: str = "127.0.0.1", secret: str = ""
 ) -> AsyncIterator[Receiver]:
     """Serves on a free port, or on a given one."""
-    receiver = Receiver(answer=answer)
+    receiver = Receiver(answer=answer, secret=secret)
     server = await asyncio.start_server(receiver.serve, host, port)
     receiver.port = server.sockets[0].getsockname()[1]
     try:

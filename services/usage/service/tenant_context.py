@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import OrderedDict
@@ -119,6 +120,7 @@ class TenantContexts:
         self._envelope = envelope or Envelope([])
         self._contexts: OrderedDict[str, TenantContext] = OrderedDict()
         self._global: tuple[int, PriceIndex] | None = None
+        self._reading_base = asyncio.Lock()
         self._resolutions = 0
         self._months: set[date] = set()
 
@@ -182,18 +184,26 @@ class TenantContexts:
         return made
 
     async def _index(self, tenant_id: str, settings: TenantSettings) -> PriceIndex:
+        base = await self._base(tenant_id, settings.global_price_revision)
         async with self._database.read(tenant_id) as tx:
-            if self._global is None or self._global[0] != settings.global_price_revision:
+            return PriceIndex(
+                await prices.current_prices(tx, tenant_id),
+                await prices.peak_schedules(tx, tenant_id),
+                base=base,
+            )
+
+    async def _base(self, tenant_id: str, revision: int) -> PriceIndex:
+        """Returns the prices that every tenant sees; one caller reads them for all that wait."""
+        async with self._reading_base:
+            if self._global is not None and self._global[0] == revision:
+                return self._global[1]
+            async with self._database.read(tenant_id) as tx:
                 base = PriceIndex(
                     await prices.current_prices(tx, GLOBAL_TENANT),
                     await prices.peak_schedules(tx, GLOBAL_TENANT),
                 )
-                self._global = (settings.global_price_revision, base)
-            return PriceIndex(
-                await prices.current_prices(tx, tenant_id),
-                await prices.peak_schedules(tx, tenant_id),
-                base=self._global[1],
-            )
+            self._global = (revision, base)
+            return base
 
     async def resolve(
         self, context: TenantContext, events: Sequence[UsageEvent]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -129,6 +129,36 @@ class Pool:
                 raise
             else:
                 return connection, driver
+        raise DatabaseUnavailable
+
+    async def fetch(self, query: str, parameters: Sequence[object]) -> list[asyncpg.Record]:
+        """Runs one statement outside of any transaction: it commits by itself, before its rows.
+
+        Raises CommitUnknown when the connection broke meanwhile, else as `begin` and the database.
+        """
+        for _ in range(self._limits.connections + 1):
+            connection, driver = await self._acquire()
+            if driver.is_closed():
+                await self._discard(connection)  # broken while it was idle; nothing was sent
+                continue
+            try:
+                rows = await driver.fetch(query, *parameters)
+            except (*DRIVER_ERRORS, TimeoutError) as error:
+                meaning = translate(error, is_lost=_is_lost(driver, error))
+                # A server that says goodbye may have committed before.
+                if meaning is None and not isinstance(error, (OSError, TimeoutError)):
+                    await connection.close()
+                    raise
+                if meaning is None or isinstance(meaning, DatabaseUnavailable):
+                    await self._discard(connection)
+                    raise CommitUnknown from error
+                await connection.close()
+                raise meaning from error
+            except BaseException:
+                await self._discard(connection)
+                raise
+            await connection.close()
+            return rows
         raise DatabaseUnavailable
 
     async def _acquire(self) -> tuple[AsyncConnection, Driver]:

@@ -19,7 +19,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import SecretStr
 
 from services.budget import bootstrap
-from services.budget.bootstrap import BudgetService
+from services.budget.bootstrap import BudgetService, Foundation
+from services.budget.convert.usage_reader import StubUsageReader
 from services.budget.settings import BudgetSettings
 from services.kernel.cache import Cache
 from services.kernel.clock import ManualClock, SystemClock
@@ -156,3 +157,17 @@ async def caller(tenant: str, server: LocalServer, usage_server: RunningUsage) -
         directory_service_pb2_grpc.DirectoryServiceStub(usage),
     )
     return Caller(tenant, *stubs)
+
+
+@pytest.fixture
+def base(budget_database: Database, usage_server: RunningUsage, clock: ManualClock) -> Foundation:
+    """Another replica's parts, which a test calls by themselves."""
+    settings: dict[str, Any] = {"jwt_secret": JWT_SECRET, "service_token_secret": SERVICE_SECRET}
+    channel = usage_server.server.channel_with(service_token_of("budget", tenant=""))
+    return bootstrap.foundation_of(
+        budget_database,
+        StubUsageReader(channel),
+        bootstrap.alert_base(budget_database, clock=clock),
+        BudgetSettings(**settings),
+        clock=clock,
+    )

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.budget import bootstrap
 from services.budget.bootstrap import Foundation
-from services.budget.convert.usage_reader import StubUsageReader
 from services.budget.domain.scope import SpendAttributes
 from services.budget.domain.spend import (
     AuthorizationState,
@@ -24,7 +22,6 @@ from services.budget.domain.spend import (
 from services.budget.errors import UsageRefused
 from services.budget.service.claiming import Claims, FoundEvent
 from services.budget.service.spend_request import Ask
-from services.budget.settings import BudgetSettings
 from services.budget.store import authorizations, counted
 from services.kernel.client import PeerUnavailable
 from services.kernel.clock import ManualClock
@@ -32,24 +29,9 @@ from services.kernel.database import Database, Transaction
 from services.kernel.database_errors import CommitUnknown, DatabaseUnavailable
 from services.kernel.ids import new_id
 from services.kernel.money import Money
-from tests.budget.conftest import NOW, Caller, RunningUsage
+from tests.budget.conftest import NOW, Caller
 from tests.budget.test_cost_ledger import spent
 from tests.budget.test_spend import authorize, make_budget
-from tests.support.server import JWT_SECRET, SERVICE_SECRET, service_token_of
-
-
-@pytest.fixture
-def base(budget_database: Database, usage_server: RunningUsage, clock: ManualClock) -> Foundation:
-    """Another replica's parts, which a test calls by themselves."""
-    settings: dict[str, Any] = {"jwt_secret": JWT_SECRET, "service_token_secret": SERVICE_SECRET}
-    channel = usage_server.server.channel_with(service_token_of("budget", tenant=""))
-    return bootstrap.foundation_of(
-        budget_database,
-        StubUsageReader(channel),
-        bootstrap.alert_base(budget_database, clock=clock),
-        BudgetSettings(**settings),
-        clock=clock,
-    )
 
 
 async def test_what_cannot_be_decided_is_refused_and_holds_nothing(
@@ -64,6 +46,7 @@ async def test_what_cannot_be_decided_is_refused_and_holds_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(budget_database, "run", gone)
+        patched.setattr(budget_database, "system_fetch", gone)
         with pytest.raises(PeerUnavailable):
             await authorize(caller, "5")
 

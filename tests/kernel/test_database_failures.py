@@ -233,3 +233,28 @@ async def test_a_killed_server_ends_the_open_transaction(
         assert await notes(database, tenant) == []
     finally:
         await database.close()
+
+
+async def test_a_statement_by_itself_is_committed_or_of_unknown_outcome(
+    kernel_service: ServiceDatabase, database: Database, tenant: str
+) -> None:
+    rows = await database.system_fetch(
+        "INSERT INTO note (tenant_id, note_id, text) VALUES ($1, 'n', 'alone') RETURNING text",
+        tenant,
+    )
+    async with connection(kernel_service.owner_url) as owner:
+        running = asyncio.create_task(database.system_fetch("SELECT pg_sleep(30)"))
+        ended = 0
+        while not ended:
+            ended = await owner.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE query = 'SELECT pg_sleep(30)' AND state = 'active'"
+            )
+        with pytest.raises(CommitUnknown):
+            await running
+
+    assert [row["text"] for row in rows] == ["alone"]
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await database.system_fetch("SELECT FROM nowhere")
+    async with database.read(tenant) as tx:
+        assert await tx.driver.fetchval("SELECT text FROM note") == "alone"

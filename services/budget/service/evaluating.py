@@ -80,6 +80,22 @@ def _side(row: BudgetPeriod, basis: Basis, amount: Decimal) -> tuple[bool, bool]
     return seen >= amount, seen < EXACT.multiply(amount, RESOLVE_RATIO)
 
 
+def quiet_until(budget: Budget, row: BudgetPeriod, now: datetime) -> Decimal:
+    """Returns the committed amount at which holds next reach a threshold of the row's period.
+
+    It stands until the row's `limit_until`. Infinity when there is none above what is committed.
+    """
+    limit = row.totals.limit
+    committed = EXACT.add(row.totals.spent, row.totals.held)
+    amounts = [
+        EXACT.multiply(each.ratio, limit)
+        for each in budget.terms_of(row.period, now).thresholds
+        if each.basis is Basis.COMMITTED
+    ]
+    edges = [*amounts, *(EXACT.multiply(amount, RESOLVE_RATIO) for amount in amounts)]
+    return min((edge for edge in edges if edge > committed), default=Decimal("Infinity"))
+
+
 class Evaluator:
     """Fires, reopens and resolves alerts of thresholds."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from services.budget.domain.budget import BudgetPeriod
+from services.budget.domain.budget import BudgetPeriod, PeriodTotals
 from services.budget.domain.change import BudgetChange, ChangeKind
 from services.budget.domain.ledger_entry import Movement
 from services.budget.service.budget_index import BudgetIndex
@@ -18,6 +18,7 @@ from services.budget.store import accounts
 from services.budget.store.accounts import AccountKey, LockedAccount
 from services.budget.store.changes import BudgetFeed
 from services.kernel.database import Transaction
+from services.kernel.money import EXACT
 
 STEPS: Final = 1_000  # a busy budget tells each thousandth of its limit, not each call
 
@@ -27,7 +28,7 @@ class SpendLedger:
 
     def __init__(self, feed: BudgetFeed, periods: Periods, evaluator: Evaluator) -> None:
         """Takes the feed of totals, the periods that closed ones carry into, and what alerts."""
-        self._feed = feed
+        self.feed = feed
         self._periods = periods
         self._evaluator = evaluator
 
@@ -72,7 +73,7 @@ class SpendLedger:
                 fact = change_of_period(row, ChangeKind.TOTALS, now)
                 changes[key.tenant_id].append(fact)
         for tenant_id in sorted(changes):
-            await self._feed.append(tx, changes[tenant_id], tenant_id=tenant_id)
+            await self.feed.append(tx, changes[tenant_id], tenant_id=tenant_id)
         moved = [
             MovedPeriod(key.tenant_id, budget, before[key].row, row)
             for key, row in after.items()
@@ -96,6 +97,13 @@ def _step(row: BudgetPeriod) -> tuple[int, int, bool]:
         int(committed * STEPS / limit),
         totals.unpriced_events > 0,
     )
+
+
+def told_until(totals: PeriodTotals) -> Decimal:
+    """Returns the committed amount from which on a fact tells that more is held."""
+    limit = max(totals.limit, Decimal(1).scaleb(-18))
+    committed = EXACT.add(totals.spent, totals.held)
+    return EXACT.divide(EXACT.multiply(Decimal(int(committed * STEPS / limit) + 1), limit), STEPS)
 
 
 def following(index: BudgetIndex, key: AccountKey, now: datetime) -> list[AccountKey]:

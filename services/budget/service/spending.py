@@ -2,6 +2,7 @@
 
 Concurrent calls are answered by one transaction a batch. It locks authorizations, then periods,
 each in one order; decides every call in turn on the locked figures; and writes everything at once.
+A batch that only asks is first tried on the figures that the one before left (spend_at_once.py).
 The locks are PostgreSQL's, so any number of replicas decide as one.
 """
 
@@ -9,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 
+from services.budget.domain.budget import BudgetPeriod
 from services.budget.domain.settlement import expire
 from services.budget.domain.spend import AuthorizationState, SpendAuthorization
 from services.budget.domain.spend_errors import AuthorizationNotFound
 from services.budget.service.budget_index import BudgetIndex, BudgetIndexes, Covering
+from services.budget.service.spend_at_once import SpendAtOnce
 from services.budget.service.spend_batch import (
     Answer,
     BatchView,
@@ -35,6 +38,13 @@ from services.kernel.database import Database, Transaction
 from services.kernel.database_errors import CommitUnknown, DatabaseBusy
 from services.kernel.errors import Error
 from services.kernel.exchange import ExchangeRates
+
+_Lesson: TypeAlias = tuple[
+    Mapping[AccountKey, LockedAccount],
+    Mapping[AccountKey, BudgetPeriod],
+    Mapping[str, BudgetIndex],
+    datetime,
+]
 
 RACES_MAX: Final = 5  # the same request_id in two replicas at once; the second run finds the first
 EXPIRED_MAX: Final = 200  # expired holds that one batch gives back beside its own work
@@ -58,6 +68,7 @@ class Spending:
         self._ledger = ledger
         self._rates = rates
         self._clock = clock
+        self._at_once = SpendAtOnce(database, indexes, ledger.feed, rates=rates)
         self._calls: Coalescer[Operation, SpendAuthorization] = Coalescer(
             self._run, name="spend", refuse=DatabaseBusy
         )
@@ -125,15 +136,28 @@ class Spending:
         return [(await self._run([each]))[0] for each in operations]
 
     async def _answered(self, operations: Sequence[Operation]) -> Sequence[Answer]:
+        """Decides on remembered figures where they still stand, else on locked ones."""
+        answers = await self._at_once.answers(operations, self._clock.now())
+        if answers is not None:
+            return answers
+        lessons: list[_Lesson] = []
         for race in range(1, RACES_MAX + 1):
             try:
-                return await self._database.run(None, lambda tx: self._work(tx, operations))
+                answers = await self._database.run(
+                    None, lambda tx: self._work(tx, operations, lessons)
+                )
             except asyncpg.UniqueViolationError:
                 if race == RACES_MAX:
                     raise
+            else:
+                self._at_once.learn(*lessons[-1])
+                return answers
         raise ValueError("at least one run")
 
-    async def _work(self, tx: Transaction, operations: Sequence[Operation]) -> Sequence[Answer]:
+    async def _work(
+        self, tx: Transaction, operations: Sequence[Operation], lessons: list[_Lesson]
+    ) -> Sequence[Answer]:
+        """Decides on locked figures. lessons: gets what there is to learn once it is committed."""
         now = self._clock.now()
         seen = await authorizations.prelude(
             tx,
@@ -163,7 +187,8 @@ class Spending:
         batch.view.answered.update(seen.answered)
         batch.view.ended.update(ended)
         answers = [batch.answer(place, each) for place, each in enumerate(operations)]
-        await self._write(tx, batch, before, indexes)
+        after = await self._write(tx, batch, before, indexes)
+        lessons.append((before, after, indexes, now))
         return answers
 
     async def _batch(
@@ -213,13 +238,15 @@ class Spending:
         batch: SpendBatch,
         before: Mapping[AccountKey, LockedAccount],
         indexes: Mapping[str, BudgetIndex],
-    ) -> None:
+    ) -> Mapping[AccountKey, BudgetPeriod]:
+        """Stores the batch and returns the periods that it moved, as they are then."""
         now = batch.view.now
         if batch.news:
-            await authorizations.insert(tx, batch.news)
+            await authorizations.insert(tx, batch.news, now)
         await authorizations.end(tx, batch.claims())
         after = await accounts.move(
             tx, batch.movements, now, denied=batch.denied, throttled=batch.throttled
         )
         await cost_history.add(tx, batch.samples, now.date())
         await self._ledger.told(tx, before, after, indexes, now, movements=batch.movements)
+        return after

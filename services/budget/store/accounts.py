@@ -49,6 +49,30 @@ USING (tenant_id, budget_id, period_start)
 ORDER BY stored.tenant_id, stored.budget_id, stored.period_start FOR UPDATE OF stored
 """
 
+# What is stored of a movement, in the order of `entries_of`; when it was made is one instant.
+_ENTERED = (
+    "tenant_id text", "budget_id text", "period_start timestamptz", "kind smallint",
+    "currency_code text", "spent_change numeric", "held_change numeric", "source_currency text",
+    "source_amount numeric", "rate numeric", "rate_date text", "authorization_id text",
+    "usage_event_id text", "feed_sequence text",
+)  # fmt: skip
+
+
+def entering(first: int, at: int, condition: str = "true") -> str:
+    """Returns the statement that enters movements. first: parameter of the first of `entries_of`.
+
+    at: parameter of the instant of the movements. condition: on which it enters any.
+    """
+    names = ", ".join(column.partition(" ")[0] for column in _ENTERED)
+    arrays = ", ".join(
+        f"${first + place}::{column.partition(' ')[2]}[]" for place, column in enumerate(_ENTERED)
+    )
+    return f"""
+        INSERT INTO budget.ledger_entry ({names}, created_at)
+        SELECT {names}, ${at}::timestamptz FROM unnest({arrays}) AS input({names}) WHERE {condition}
+    """
+
+
 # One statement moves the totals and enters why.
 _MOVE = f"""
 WITH moved AS (
@@ -66,20 +90,7 @@ WITH moved AS (
     WHERE stored.tenant_id = input.tenant_id AND stored.budget_id = input.budget_id
     AND stored.period_start = input.period_start
     RETURNING stored.tenant_id, {", ".join(f"stored.{name.strip()}" for name in COLUMNS.split(","))}
-), entered AS (
-    INSERT INTO budget.ledger_entry (tenant_id, budget_id, period_start, kind, currency_code,
-        spent_change, held_change, source_currency, source_amount, rate, rate_date,
-        authorization_id, usage_event_id, feed_sequence, created_at)
-    SELECT tenant_id, budget_id, period_start, kind, currency_code, spent_change, held_change,
-        source_currency, source_amount, rate, rate_date, authorization_id, usage_event_id,
-        feed_sequence, $25
-    FROM unnest($11::text[], $12::text[], $13::timestamptz[], $14::smallint[], $15::text[],
-        $16::numeric[], $17::numeric[], $18::text[], $19::numeric[], $20::numeric[], $21::text[],
-        $22::text[], $23::text[], $24::text[])
-    AS input(tenant_id, budget_id, period_start, kind, currency_code, spent_change, held_change,
-        source_currency, source_amount, rate, rate_date, authorization_id, usage_event_id,
-        feed_sequence)
-)
+), entered AS ({entering(11, 25)})
 SELECT * FROM moved
 """
 
@@ -135,14 +146,15 @@ async def move(
         [unpriced[key] for key in keys],
         [denied.get(key, 0) for key in keys],
         [throttled.get(key) for key in keys],
-        *_entries(movements),
+        *entries_of(movements),
         at,
     )
     moved = ((row["tenant_id"], period_of(row)) for row in rows)
     return {AccountKey(tenant_id, row.budget_id, row.period.start): row for tenant_id, row in moved}
 
 
-def _entries(movements: Sequence[Movement]) -> tuple[list[object], ...]:
+def entries_of(movements: Sequence[Movement]) -> tuple[list[object], ...]:
+    """Returns what is stored of movements, each column of all of them."""
     entered = [one for one in movements if one.spent_change or one.held_change]
     return (
         [one.tenant_id for one in entered],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from services.budget.domain.scope import SpendAttributes
@@ -33,6 +34,8 @@ _PLAIN = (
     "region",
 )
 
+_plain_of = attrgetter(*_PLAIN)
+
 # One row an ask: the tenant's revision, and the authorization that its request_id made before.
 _PRELUDE = """
 SELECT input.tenant_id AS asking_tenant, COALESCE(revision.revision, 0) AS tenant_revision,
@@ -45,24 +48,35 @@ LEFT JOIN budget.spend_authorization AS stored
     AND stored.request_id <> '' AND stored.state <> 5
 """
 
-_INSERT = """
-INSERT INTO budget.spend_authorization (tenant_id, authorization_id, state, outcome, created_at,
-    expires_at, ended_at, request_id, digest, user_id, department_id, project, resource_type,
-    resource_id, service, provider, region, tags, budget_ids, currency_code, held, decision, holds,
-    usage_source, usage_event_id, claim_at)
-SELECT tenant_id, authorization_id, state, outcome, created_at, expires_at, ended_at, request_id,
-    digest, user_id, department_id, project, resource_type, resource_id, service, provider, region,
-    tags, string_to_array(budget_ids, ' '), currency_code, held, decision, holds, usage_source,
-    usage_event_id, claim_at
-FROM unnest($1::text[], $2::text[], $3::smallint[], $4::smallint[], $5::timestamptz[],
-    $6::timestamptz[], $7::timestamptz[], $8::text[], $9::bytea[], $10::text[], $11::text[],
-    $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-    $19::text[], $20::text[], $21::numeric[], $22::text[], $23::text[], $24::text[], $25::text[],
-    $26::timestamptz[])
-AS input(tenant_id, authorization_id, state, outcome, created_at, expires_at, ended_at, request_id,
-    digest, user_id, department_id, project, resource_type, resource_id, service, provider, region,
-    tags, budget_ids, currency_code, held, decision, holds, usage_source, usage_event_id, claim_at)
-"""
+# What is stored of a new decision, in the order of `columns_of`; when it was made is one instant.
+_STORED = (
+    "tenant_id text", "authorization_id text", "state smallint", "outcome smallint",
+    "expires_at timestamptz", "request_id text", "digest bytea",
+    *(f"{name} text" for name in _PLAIN),
+    "tags text", "budget_ids text", "currency_code text", "held numeric", "decision text",
+    "holds text", "usage_source text", "usage_event_id text", "claim_at timestamptz",
+)  # fmt: skip
+_COLUMNS_STORED = len(_STORED)
+
+
+def insertion(first: int, at: int, condition: str = "true") -> str:
+    """Returns the statement that stores decisions. first: parameter of the first of `columns_of`.
+
+    at: parameter of the instant of the decisions. condition: on which it stores any.
+    """
+    names = ", ".join(column.partition(" ")[0] for column in _STORED)
+    arrays = ", ".join(
+        f"${first + place}::{column.partition(' ')[2]}[]" for place, column in enumerate(_STORED)
+    )
+    selected = names.replace("budget_ids", "string_to_array(budget_ids, ' ')")
+    return f"""
+        INSERT INTO budget.spend_authorization (created_at, ended_at, {names})
+        SELECT ${at}::timestamptz, CASE WHEN state = 5 THEN ${at}::timestamptz END, {selected}
+        FROM unnest({arrays}) AS input({names}) WHERE {condition}
+    """
+
+
+_INSERT = insertion(2, 1)
 
 # Sorted before they are locked: every transaction locks authorizations in this order, and only
 # then periods, so that none waits for another in a circle.
@@ -158,10 +172,17 @@ async def prelude(
     return Prelude(revisions, answered, bool(rows and rows[0]["has_expired"]))
 
 
-async def insert(tx: Transaction, news: Sequence[NewAuthorization]) -> None:
-    """Stores decisions. Raises UniqueViolationError when a request_id was used meanwhile."""
-    rows = [_row(new) for new in news]
-    await tx.driver.execute(_INSERT, *map(list, zip(*rows, strict=True)))
+async def insert(tx: Transaction, news: Sequence[NewAuthorization], at: datetime) -> None:
+    """Stores decisions of an instant.
+
+    Raises UniqueViolationError when a request_id was used meanwhile.
+    """
+    await tx.driver.execute(_INSERT, at, *columns_of(news))
+
+
+def columns_of(news: Sequence[NewAuthorization]) -> Sequence[Sequence[Any]]:
+    """Returns what is stored of decisions, each column of all of them."""
+    return [*zip(*map(_row, news), strict=True)] or [()] * _COLUMNS_STORED
 
 
 async def lock(
@@ -265,12 +286,10 @@ def _row(new: NewAuthorization) -> tuple[Any, ...]:
         one.authorization_id,
         int(one.state),
         int(decision.outcome),
-        one.created_at,
         one.expires_at,
-        one.ended_at,
         one.request_id,
         new.digest,
-        *(getattr(one.subject, name) for name in _PLAIN),
+        *_plain_of(one.subject),
         json.dumps(tags) if tags else "",
         " ".join(check.budget_id for check in decision.checks),
         one.held.currency_code,

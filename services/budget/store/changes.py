@@ -50,7 +50,7 @@ class BudgetFeed(Feed[BudgetChange]):
             tenant_id,
             current_traceparent(),
             [change.kind.value for change in changes],
-            [_payload(change) for change in changes],
+            [payload_of(change) for change in changes],
         )
         self.announce(tx, tenants=[tenant_id])
 
@@ -66,7 +66,8 @@ class BudgetFeed(Feed[BudgetChange]):
         return FeedPosition(int(xid), 0)
 
 
-def _payload(change: BudgetChange) -> bytes:
+def payload_of(change: BudgetChange) -> bytes:
+    """Returns what a row of the feed holds of a change."""
     body: dict[str, Any] = {
         "budget_id": change.budget_id,
         "version": change.version,

@@ -15,8 +15,9 @@ from services.budget.service.spending import Spending
 from services.kernel.clock import ManualClock
 from services.kernel.ids import new_id
 from tests.budget.conftest import Caller
+from tests.budget.test_cost_ledger import spent
 from tests.budget.test_spend import make_budget
-from tests.budget.test_spend_faults import ask, spent
+from tests.budget.test_spend_faults import ask
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ check: setup ## Runs the static checks
 
 tests: setup
 	@tools/apt-packages.sh
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 docs: setup ## Writes the API reference to build/docs/api.md
 	$(BIN)/python -m tools.apidocs

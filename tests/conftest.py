@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -15,18 +12,6 @@ settings.register_profile(
 settings.load_profile("suite")
 
 pytest_plugins = ["tests.support.database", "tests.support.redis"]
-
-# What starts whole stacks: some share one, and others want the default ports.
-_STACKS = ("e2e", "cli", "test_readme.py")
-
-
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Keeps what shares servers on one worker, where tests run on several."""
-    root = Path(__file__).parent
-    for item in items:
-        path = item.path.relative_to(root)
-        group = "stacks" if path.parts[0] in _STACKS else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -16,8 +16,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
-import vl_convert
-
 VERSION: Final = "6.4"  # of Vega-Lite
 # A picture takes less than a tenth of a second; the first one of a process starts the engine.
 DRAW_SECONDS: Final = 20.0
@@ -29,6 +27,9 @@ PNG: Final = "png"
 
 def drawn(spec: str, form: str) -> bytes:
     """Returns the picture of a specification. form: `svg` or `png`. Reads nothing from outside."""
+    # Only the process that draws needs it, and the service is 8 MB smaller.
+    import vl_convert  # noqa: PLC0415 - as said
+
     nowhere: list[str] = []
     if form == PNG:
         png: bytes = vl_convert.vegalite_to_png(spec, vl_version=VERSION, allowed_base_urls=nowhere)

@@ -37,7 +37,8 @@ check: setup ## Runs the static checks
 
 tests: setup
 	@tools/apt-packages.sh
-	$(BIN)/pytest -n 2 --dist loadfile
+	@# Without groups this hands out one test at a time, to the worker that is free.
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 docs: setup ## Writes the API reference to build/docs/api.md
 	$(BIN)/python -m tools.apidocs

@@ -8,7 +8,6 @@ from services.kernel.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    OutOfRange,
     Unavailable,
 )
 
@@ -371,12 +370,6 @@ class UsageStillArriving(Aborted):
     """Usage of these hours came in while it was compared; compare it again later."""
 
     reason = "USAGE_STILL_ARRIVING"
-
-
-class UsageChangesExpired(OutOfRange):
-    """Changes of usage after billing's position are no longer kept; it goes on without them."""
-
-    reason = "USAGE_CHANGES_EXPIRED"
 
 
 class ChargeUnderWay(Aborted):

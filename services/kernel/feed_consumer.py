@@ -14,7 +14,7 @@ from opentelemetry import metrics, trace
 from services.kernel.clock import Clock, SystemClock
 from services.kernel.database import Database, Transaction
 from services.kernel.errors import Aborted, OutOfRange, Unavailable
-from services.kernel.feed import START, FeedItem, FeedPage, FeedPosition
+from services.kernel.feed_page import START, FeedItem, FeedPage, FeedPosition
 from services.kernel.telemetry import link_to
 
 _F = TypeVar("_F")

@@ -7,7 +7,6 @@ from services.kernel.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    OutOfRange,
 )
 
 
@@ -111,12 +110,6 @@ class UsageRefused(FailedPrecondition):
     """The usage service refused what the optimizer asked; the text says why."""
 
     reason = "OPTIMIZER_USAGE_REFUSED"
-
-
-class CostChangesExpired(OutOfRange):
-    """Cost changes after this service's position are no longer kept; those that are, are read."""
-
-    reason = "OPTIMIZER_COST_CHANGES_EXPIRED"
 
 
 class UnknownDimension(InvalidArgument):

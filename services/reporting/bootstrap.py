@@ -35,7 +35,7 @@ from services.reporting.api.forecasts import ForecastServicer
 from services.reporting.api.reporting import ReportingServicer
 from services.reporting.api.schedules import ReportScheduleServicer
 from services.reporting.convert.chart_peers import chart_peers
-from services.reporting.convert.cost_feed import StubCostFeed
+from services.reporting.convert.cost_feed import cost_changes
 from services.reporting.convert.dashboard_feeds import dashboard_sources
 from services.reporting.convert.export_lists import ExportPeers
 from services.reporting.convert.export_peers import StubUsageEntries
@@ -272,7 +272,7 @@ def workers_of(
             forecast_retention=timedelta(days=settings.forecast_retention_days),
             detection=watching.detection,
             notices=watching.notices,
-            pages=StubCostFeed(peers.usage).pages,
+            pages=cost_changes(peers.usage),
             feed=watching.detection.feed,
             feed_retention=timedelta(days=settings.feed_retention_days),
         ),

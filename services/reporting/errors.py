@@ -8,7 +8,6 @@ from services.kernel.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    OutOfRange,
     PermissionDenied,
     ResourceExhausted,
     Unavailable,
@@ -79,12 +78,6 @@ class AnomalyNotFound(NotFound):
     """There is no such anomaly; list them to find its id."""
 
     reason = "ANOMALY_NOT_FOUND"
-
-
-class CostHistoryExpired(OutOfRange):
-    """Cost changes after this service's position are no longer kept; it goes on without them."""
-
-    reason = "COST_HISTORY_EXPIRED"
 
 
 class FileGone(NotFound):

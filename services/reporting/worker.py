@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import START, FeedPage, FeedPosition
 from services.kernel.feed_consumer import FeedConsumer, Source
+from services.kernel.feed_page import START, FeedPage, FeedPosition
 from services.kernel.idempotency import trim_answers
 from services.kernel.job_worker import JobWorker
 from services.kernel.jobs import Job

@@ -23,7 +23,7 @@ from services.budget.domain.terms import BudgetTerms
 from services.budget.store import budgets
 from services.kernel.clock import SystemClock
 from services.kernel.database import Database
-from services.kernel.feed import FeedPosition
+from services.kernel.feed_page import FeedPosition
 from services.kernel.ids import new_id
 from services.kernel.money import Money
 from tests.bench.batches import PROJECTS, TENANTS, Template, templates

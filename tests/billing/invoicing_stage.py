@@ -38,7 +38,7 @@ from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.exchange import ExchangeRates
-from services.kernel.feed import FeedItem, FeedPosition
+from services.kernel.feed_page import FeedItem, FeedPosition
 from services.kernel.ids import new_id
 from services.kernel.pagination import PageTokens
 from tests.billing.conftest import settings_of

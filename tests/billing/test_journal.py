@@ -13,7 +13,7 @@ from services.billing.domain.journal import BillingFact, FactKind
 from services.billing.service.journal import BillingFeed, Journal
 from services.billing.store import journal as rows
 from services.kernel.database import Database
-from services.kernel.feed import START
+from services.kernel.feed_page import START
 from services.kernel.money import Money
 from tests.billing.buying import Desk, desk_of, open_account, sell, subscribe
 from tests.billing.conftest import Billing

@@ -6,16 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-import grpc
 import pytest
-from finops.usage.v1 import usage_service_pb2_grpc
 
 from services.billing.convert.cost_changes import cost_changes
 from services.billing.domain.metering import UsageChange
 from services.billing.domain.reconciliation import Cause, Reconciliation, Scope
-from services.billing.errors import UsageChangesExpired
 from services.billing.service.metering import Metering
 from services.billing.service.provider.providers import Providers
 from services.billing.service.provider.reconciling import Reconciling
@@ -23,8 +19,9 @@ from services.billing.store import metering as meters
 from services.billing.store import reconciliations
 from services.kernel.database import Database, Transaction
 from services.kernel.envelope import Envelope
-from services.kernel.feed import FeedItem, FeedPage, FeedPosition
+from services.kernel.feed import FeedPositionExpired
 from services.kernel.feed_consumer import FeedConsumer, Source
+from services.kernel.feed_page import FeedItem, FeedPage, FeedPosition
 from services.kernel.ids import new_id
 from services.kernel.pagination import PageRequest, PageTokens
 from tests.billing.conftest import NOW, Billing
@@ -49,7 +46,7 @@ def forgetful(feed: Source[UsageChange]) -> Source[UsageChange]:
 
     async def open_feed(after: FeedPosition) -> AsyncGenerator[FeedPage[UsageChange], None]:
         if after == LOST:
-            raise UsageChangesExpired(position=after)
+            raise FeedPositionExpired(position=after)
         async for page in feed(after):
             yield page
 
@@ -124,25 +121,3 @@ async def test_recount_looks_at_what_came_before_the_last_change_too(
 
     (queued,) = await listed(billing_database, billing.tenant)
     assert (NOW - queued.window.start).days == 29
-
-
-async def test_changes_that_are_no_longer_kept_are_named(
-    usage_server: LocalServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Gone:
-        """A stub whose feed begins later."""
-
-        async def WatchCosts(self, _: object) -> AsyncIterator[Any]:  # noqa: N802 - gRPC's name
-            raise grpc.aio.AioRpcError(
-                grpc.StatusCode.OUT_OF_RANGE, grpc.aio.Metadata(), grpc.aio.Metadata()
-            )
-            yield
-
-    monkeypatch.setattr(usage_service_pb2_grpc, "UsageServiceStub", lambda _: Gone())
-    feed = cost_changes(usage_server.channel_with(service_token_of("billing", tenant="")))
-
-    with pytest.raises(UsageChangesExpired) as refusal:
-        await anext(feed(LOST))
-
-    assert refusal.value.reason == "USAGE_CHANGES_EXPIRED"
-    assert refusal.value.metadata == {"position": str(LOST)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
@@ -11,7 +10,6 @@ import grpc
 import pytest
 from finops.budget.v1 import ledger_model_pb2, ledger_service_pb2, spend_messages_pb2
 
-from services.budget.convert.cost_feed import CostFeedExpired, StubCostFeed
 from services.budget.domain.cost_block import CostBlock, CostDimension
 from services.budget.domain.scope import SpendAttributes
 from services.budget.domain.spend_errors import DirectoryNotRead
@@ -21,10 +19,10 @@ from services.budget.service.directories import Directories
 from services.kernel.clock import ManualClock, SystemClock
 from services.kernel.database import Database
 from services.kernel.exchange import ExchangeRates
-from services.kernel.feed import FeedItem, FeedPosition
-from tests.budget.conftest import NOW, Caller, RunningUsage
+from services.kernel.feed_page import FeedItem, FeedPosition
+from tests.budget.conftest import NOW, Caller
 from tests.budget.test_spend import authorize, make_budget, settle
-from tests.support.server import refused, service_token_of
+from tests.support.server import refused
 from tests.support.waiting import eventually
 
 
@@ -263,26 +261,3 @@ async def test_changes_wait_for_the_directory_that_says_whose_they_are(
 
     assert refusal.value.reason == "DIRECTORY_NOT_READ"
     assert refusal.value.metadata == {"tenant": caller.tenant_id}
-
-
-async def test_changes_that_are_no_longer_kept_are_named(usage_server: RunningUsage) -> None:
-    class Gone:
-        """A stub whose feed begins later."""
-
-        def WatchCostBlocks(self, request: object) -> AsyncIterator[object]:  # noqa: N802 - gRPC's name
-            return self._refuse(request)
-
-        async def _refuse(self, request: object) -> AsyncIterator[object]:
-            del request
-            raise grpc.aio.AioRpcError(
-                grpc.StatusCode.OUT_OF_RANGE, grpc.aio.Metadata(), grpc.aio.Metadata()
-            )
-            yield
-
-    feed = StubCostFeed(usage_server.server.channel_with(service_token_of("budget", tenant="")))
-    feed._read = cast("Any", Gone())
-
-    with pytest.raises(CostFeedExpired) as refusal:
-        await anext(feed.pages(FeedPosition(1, 1)))
-
-    assert refusal.value.reason == "COST_FEED_EXPIRED"

@@ -11,7 +11,7 @@ from finops.budget.v1 import ledger_service_pb2
 from pydantic import SecretStr
 
 from services.budget import bootstrap
-from services.budget.convert.cost_feed import CostFeedExpired, StubCostFeed
+from services.budget.convert.cost_feed import StubCostFeed
 from services.budget.convert.usage_reader import StubUsageReader
 from services.budget.domain.cost_block import CostBlock
 from services.budget.service import rebuilding
@@ -22,8 +22,9 @@ from services.budget.service.reconciling import Reconciler
 from services.budget.settings import BudgetSettings
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
-from services.kernel.feed import FeedPage, FeedPosition
+from services.kernel.feed import FeedPositionExpired
 from services.kernel.feed_consumer import FeedConsumer
+from services.kernel.feed_page import FeedPage, FeedPosition
 from services.kernel.job_worker import JobWorker
 from services.kernel.workers import Loop, Workers
 from tests.budget.conftest import NOW, Caller, RunningUsage
@@ -39,7 +40,7 @@ class Forgetful(StubCostFeed):
 
     async def pages(self, after: FeedPosition) -> AsyncGenerator[FeedPage[CostBlock], None]:
         if after == self.lost:
-            raise CostFeedExpired(position=after)
+            raise FeedPositionExpired(position=after)
         async for page in super().pages(after):
             yield page
 

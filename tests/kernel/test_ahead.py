@@ -1,4 +1,4 @@
-"""Reading one item ahead."""
+"""A consumer that is behind gets several items at once, and one that keeps up waits for none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from services.kernel.ahead import one_ahead
+from services.kernel.ahead import one_ahead, several_ahead
 
 
 class Source:
@@ -64,3 +64,40 @@ async def test_failure_comes_after_the_items_before_it() -> None:
             seen.append(item)  # noqa: PERF401 - what came before the failure
 
     assert seen == [1, 2]
+
+
+async def endless(read: list[int]) -> AsyncGenerator[int, None]:
+    while True:
+        read.append(len(read) + 1)
+        yield read[-1]
+        await asyncio.sleep(0)
+
+
+async def test_items_that_wait_come_together_in_order() -> None:
+    async with aclosing(several_ahead(endless([]), most=4)) as items:
+        first = await anext(items)
+        for _ in range(50):
+            await asyncio.sleep(0)  # work on it takes a while
+        second = await anext(items)
+
+    assert (first, second) == ([1], [2, 3, 4, 5])
+
+
+async def test_no_more_is_read_than_may_come_together() -> None:
+    read: list[int] = []
+
+    async with aclosing(several_ahead(endless(read), most=4)) as items:
+        await anext(items)
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    assert read == [1, 2, 3, 4, 5]
+
+
+async def test_item_with_nothing_behind_it_comes_at_once() -> None:
+    async def one() -> AsyncGenerator[int, None]:
+        yield 1
+        await asyncio.Event().wait()
+
+    async with aclosing(several_ahead(one(), most=4)) as items, asyncio.timeout(5):
+        assert await anext(items) == [1]

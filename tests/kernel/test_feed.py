@@ -11,15 +11,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from services.kernel.database import Database
-from services.kernel.feed import (
-    START,
-    EncodedFact,
-    EncodedFeed,
-    Feed,
-    FeedPosition,
-    FeedPositionExpired,
-    InvalidFeedPosition,
-)
+from services.kernel.feed import EncodedFact, EncodedFeed, Feed, FeedPositionExpired
+from services.kernel.feed_page import START, FeedPosition, InvalidFeedPosition
 from tests.support.database import KERNEL_SERVICE, ServiceDatabase, connection
 from tests.support.notes import beside
 from tests.support.waiting import eventually

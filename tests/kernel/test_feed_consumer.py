@@ -13,16 +13,9 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from services.kernel.database import Database, Transaction
 from services.kernel.errors import Unavailable
-from services.kernel.feed import (
-    START,
-    EncodedFact,
-    EncodedFeed,
-    FeedItem,
-    FeedPage,
-    FeedPosition,
-    FeedPositionExpired,
-)
+from services.kernel.feed import EncodedFact, EncodedFeed, FeedPositionExpired
 from services.kernel.feed_consumer import FeedConsumer, FeedGap
+from services.kernel.feed_page import START, FeedItem, FeedPage, FeedPosition
 from tests.support.notes import beside
 from tests.support.waiting import eventually
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import grpc
 import pytest
-from finops.usage.v1 import cost_model_pb2, usage_service_pb2_grpc
+from finops.usage.v1 import cost_block_model_pb2, read_service_pb2_grpc
 
 from services.kernel.clock import ManualClock
 from services.kernel.database import Transaction
-from services.kernel.feed import START, FeedItem, FeedPage, FeedPosition
+from services.kernel.feed import FeedPositionExpired
 from services.kernel.feed_consumer import FeedConsumer
+from services.kernel.feed_page import START, FeedItem, FeedPage, FeedPosition
 from services.optimizer.convert.cost_changes import cost_changes
 from services.optimizer.domain.usage_change import UsageChange
-from services.optimizer.errors import CostChangesExpired
 from services.optimizer.service.following import Following
 from tests.optimizer.conftest import NOW, Desk
 from tests.optimizer.making import machine_hours
@@ -24,7 +24,9 @@ from tests.support.server import service_token_of
 from tests.support.waiting import eventually
 
 LOST = FeedPosition(1, 1)
-REAL: Any = usage_service_pb2_grpc.UsageServiceStub
+Request = cost_block_model_pb2.WatchCostBlocksRequest
+Answers = AsyncGenerator[cost_block_model_pb2.WatchCostBlocksResponse, None]
+REAL: Any = read_service_pb2_grpc.UsageReadServiceStub
 
 
 class Forgetful:
@@ -34,17 +36,13 @@ class Forgetful:
         """channel: to the real service."""
         self._real = REAL(channel)
 
-    def WatchCosts(  # noqa: N802 - gRPC's name
-        self, request: cost_model_pb2.WatchCostsRequest
-    ) -> AsyncGenerator[cost_model_pb2.WatchCostsResponse, None]:
+    def WatchCostBlocks(self, request: Request) -> Answers:  # noqa: N802 - gRPC's name
         if request.after_sequence == str(LOST):
             return self._refuse()
-        answers: AsyncGenerator[cost_model_pb2.WatchCostsResponse, None] = self._real.WatchCosts(
-            request
-        )
+        answers: Answers = self._real.WatchCostBlocks(request)
         return answers
 
-    async def _refuse(self) -> AsyncGenerator[cost_model_pb2.WatchCostsResponse, None]:
+    async def _refuse(self) -> Answers:
         raise grpc.aio.AioRpcError(
             grpc.StatusCode.OUT_OF_RANGE, grpc.aio.Metadata(), grpc.aio.Metadata()
         )
@@ -55,7 +53,7 @@ async def test_where_changes_are_no_longer_kept_it_goes_on_with_the_oldest_kept(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await desk.record(list(machine_hours("one", lambda _: 0.5, days=1)))
-    monkeypatch.setattr(usage_service_pb2_grpc, "UsageServiceStub", Forgetful)
+    monkeypatch.setattr(read_service_pb2_grpc, "UsageReadServiceStub", Forgetful)
     told: list[str] = []
 
     async def remember(_: Transaction, items: Sequence[FeedItem[UsageChange]]) -> None:
@@ -67,7 +65,7 @@ async def test_where_changes_are_no_longer_kept_it_goes_on_with_the_oldest_kept(
     usage = desk.stage.usage.channel_with(service_token_of("optimizer", tenant=""))
     source = cost_changes(usage)
 
-    with pytest.raises(CostChangesExpired) as expired:
+    with pytest.raises(FeedPositionExpired) as expired:
         await anext(source(LOST))
     running = asyncio.create_task(following.run(source))
 
@@ -79,5 +77,5 @@ async def test_where_changes_are_no_longer_kept_it_goes_on_with_the_oldest_kept(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    assert expired.value.reason == "OPTIMIZER_COST_CHANGES_EXPIRED"
+    assert expired.value.metadata == {"position": str(LOST)}
     assert await following.consumer.position() > LOST

@@ -17,13 +17,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
-from services.kernel.feed import FeedItem, FeedPosition
+from services.kernel.feed_page import FeedItem, FeedPosition
 from services.kernel.ids import new_id
 from services.reporting.bootstrap import ReportingService
-from services.reporting.convert.cost_feed import StubCostFeed
+from services.reporting.convert.cost_feed import cost_changes
 from services.reporting.domain.anomaly.anomaly import Scope
 from services.reporting.domain.anomaly.cost_fact import CostFact
-from services.reporting.errors import CostHistoryExpired
 from tests.reporting.conftest import NOW, Caller
 from tests.support.server import LocalServer, all_of, refused, service_token_of
 
@@ -323,7 +322,7 @@ async def test_recorded_usage_arrives_over_the_cost_feed(
     channel = usage_server.channel_with(service_token_of("reporting", tenant=""))
 
     found = None
-    async for page in StubCostFeed(channel).pages(FeedPosition(0, 0)):
+    async for page in cost_changes(channel)(FeedPosition(0, 0)):
         mine = [item for item in page.items if item.tenant_id == caller.tenant_id]
         if mine:
             found = mine[0]
@@ -332,10 +331,3 @@ async def test_recorded_usage_arrives_over_the_cost_feed(
     assert found is not None
     assert found.fact.cost == Decimal("3.5")
     assert found.fact.scope.resource_type == "llm"
-
-
-def test_an_expired_position_says_what_to_do() -> None:
-    error = CostHistoryExpired(position="1-2")
-
-    assert error.reason == "COST_HISTORY_EXPIRED"
-    assert error.metadata == {"position": "1-2"}

@@ -23,7 +23,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
-from services.kernel.feed import FeedItem, FeedPosition
+from services.kernel.feed_page import FeedItem, FeedPosition
 from services.kernel.jobs import Job
 from services.reporting.bootstrap import ReportingService
 from services.reporting.convert.instants import from_instant

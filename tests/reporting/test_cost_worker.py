@@ -11,14 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.kernel.database import Database
-from services.kernel.feed import START, FeedItem, FeedPage, FeedPosition
+from services.kernel.feed import FeedPositionExpired
+from services.kernel.feed_page import START, FeedItem, FeedPage, FeedPosition
 from services.kernel.ids import new_id
 from services.kernel.workers import Workers
 from services.reporting import worker
 from services.reporting.bootstrap import ReportingService
 from services.reporting.domain.anomaly.anomaly import Scope
 from services.reporting.domain.anomaly.cost_fact import CostFact
-from services.reporting.errors import CostHistoryExpired
 from tests.reporting.conftest import NOW
 from tests.support.waiting import eventually
 
@@ -42,7 +42,7 @@ async def test_watching_goes_on_after_costs_that_are_no_longer_kept(
 
     async def pages(after: FeedPosition) -> AsyncGenerator[FeedPage[CostFact], None]:
         if after == LOST:
-            raise CostHistoryExpired(position=after)
+            raise FeedPositionExpired(position=after)
         if after == START:
             yield FeedPage([FeedItem(KEPT, tenant, fact)], KEPT)
         await asyncio.Event().wait()

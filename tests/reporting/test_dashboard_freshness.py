@@ -17,11 +17,12 @@ from services.kernel.cache import Cache
 from services.kernel.client import PeerChannel
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
-from services.kernel.feed import START, FeedPage, FeedPosition, FeedPositionExpired
+from services.kernel.feed import FeedPositionExpired
 from services.kernel.feed_consumer import Source
+from services.kernel.feed_page import START, FeedPage, FeedPosition
 from services.kernel.ids import new_id
 from services.reporting import bootstrap
-from services.reporting.convert.cost_feed import StubCostFeed
+from services.reporting.convert.cost_feed import cost_changes
 from services.reporting.convert.dashboard_feeds import alert_changes, budget_changes
 from services.reporting.domain.dashboard.dashboard import Dashboard
 from services.reporting.domain.dashboard.question import DashboardQuestion, Part
@@ -96,7 +97,7 @@ async def test_a_change_of_cost_shows_without_waiting_for_the_answer_to_grow_old
 ) -> None:
     question = DashboardQuestion(caller.tenant_id)
     before = await service.dashboards.get_dashboard(question)
-    source = StubCostFeed(usage_server.channel_with(service_token_of("reporting", tenant=""))).pages
+    source = cost_changes(usage_server.channel_with(service_token_of("reporting", tenant="")))
     changes = DashboardChanges(reporting_database)
 
     async with following(changes, source):

@@ -14,7 +14,7 @@ import pytest
 from services.kernel.caller import Caller, acting_as
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
-from services.kernel.feed import FeedPosition
+from services.kernel.feed_page import FeedPosition
 from services.kernel.jobs import Job
 from services.kernel.pagination import PageRequest, PageTokens
 from services.usage.domain.event import Attributes, Costs, UsageEvent

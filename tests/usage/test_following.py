@@ -11,7 +11,7 @@ import pytest
 from finops.usage.v1 import cost_block_model_pb2 as model
 
 from services.kernel.database import Database
-from services.kernel.feed import START, FeedPosition
+from services.kernel.feed_page import START, FeedPosition
 from services.kernel.money import format_decimal
 from services.usage.convert.following import from_following
 from services.usage.domain.event import Attributes, Costs, UsageEvent

@@ -2,79 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from datetime import UTC
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import grpc
-from finops.usage.v1 import cost_model_pb2 as model
-from finops.usage.v1 import usage_service_pb2_grpc
+from finops.usage.v1 import cost_block_model_pb2, cost_model_pb2
 
 from services.billing.domain.metering import Dimension, Metered, UsageChange
-from services.billing.errors import UsageChangesExpired
-from services.kernel.feed import FeedItem, FeedPage, FeedPosition
+from services.kernel.cost_feed import CostFeed, counts, one_each, to_instant
 from services.kernel.feed_consumer import Source
-
-BATCH = 1_000
-EVERY_TENANT = "*"
+from services.kernel.feed_page import FeedItem
 
 
 def cost_changes(usage: grpc.aio.Channel) -> Source[UsageChange]:
-    """Returns what opens the feed of all tenants after a position.
+    """Returns what opens the feed of all tenants after a position. Raises FeedPositionExpired."""
+    return CostFeed(usage, dimension=_dimension, items=_items).pages
 
-    Its pages raise UsageChangesExpired.
-    """
-    stub: Any = usage_service_pb2_grpc.UsageServiceStub(usage)
 
-    async def open_feed(after: FeedPosition) -> AsyncGenerator[FeedPage[UsageChange], None]:
-        request = model.WatchCostsRequest(
-            tenant_id=EVERY_TENANT, after_sequence=str(after), batch_size=BATCH
+def _items(
+    block: cost_block_model_pb2.CostBlock, dimensions: Sequence[Dimension]
+) -> list[FeedItem[UsageChange]]:
+    recorded_at = to_instant(block.recorded_time)
+    columns = zip(
+        dimensions,
+        block.hours,
+        block.quantities,
+        block.billed_costs,
+        block.events,
+        counts(block, block.unpriced_events),
+        strict=True,
+    )
+    facts = [
+        UsageChange(
+            hour_at=datetime.fromtimestamp(hour, UTC),
+            dimension=dimension,
+            metered=Metered(
+                quantity=Decimal(quantity),
+                cost=Decimal(cost),
+                events=events,
+                unpriced_events=unpriced,
+            ),
+            recorded_at=recorded_at,
         )
-        try:
-            async with aclosing(stub.WatchCosts(request)) as answers:
-                async for answer in answers:
-                    yield to_page(answer)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.OUT_OF_RANGE:
-                raise UsageChangesExpired(position=after) from error
-            raise
-
-    return open_feed
+        for dimension, hour, quantity, cost, events, unpriced in columns
+    ]
+    return one_each(block, facts)
 
 
-def to_page(answer: model.WatchCostsResponse) -> FeedPage[UsageChange]:
-    """Converts a message of the feed; a heartbeat is a page without items."""
-    return FeedPage(
-        [_to_item(change) for change in answer.changes], FeedPosition.parse(answer.sequence)
-    )
-
-
-def _to_item(change: model.CostChange) -> FeedItem[UsageChange]:
-    recorded_at = change.recorded_time.ToDatetime(UTC)
-    fact = UsageChange(
-        hour_at=change.hour_time.ToDatetime(UTC),
-        dimension=to_dimension(change.dimension),
-        metered=Metered(
-            quantity=Decimal(change.quantity),
-            cost=Decimal(change.billed_cost.amount),
-            events=change.events,
-            unpriced_events=change.unpriced_events,
-        ),
-        recorded_at=recorded_at,
-    )
-    return FeedItem(
-        FeedPosition.parse(change.sequence),
-        change.tenant_id,
-        fact,
-        recorded_at,
-        change.traceparent or None,
-    )
-
-
-def to_dimension(dimension: model.CostDimension) -> Dimension:
-    """Converts the attributes of usage."""
+def _dimension(dimension: cost_model_pb2.CostDimension) -> Dimension:
     return Dimension(
         dimension_id=dimension.dimension_id,
         resource_type=dimension.resource_type,

@@ -9,8 +9,8 @@ import structlog
 from services.billing.domain.metering import Dimension, Metered, UsageChange, total_of
 from services.billing.store import metering as rows
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import START, FeedItem, FeedPosition
 from services.kernel.feed_consumer import FeedConsumer, Source
+from services.kernel.feed_page import START, FeedItem, FeedPosition
 
 CONSUMER = "usage_costs"
 

@@ -32,7 +32,7 @@ from services.kernel import audit
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
 from services.kernel.exchange import ExchangeRates
-from services.kernel.feed import FeedPosition
+from services.kernel.feed_page import FeedPosition
 from services.kernel.money import Money
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period, day_start, zone

@@ -15,7 +15,7 @@ from services.budget.domain.alert_errors import etag_of
 from services.budget.domain.threshold import Severity
 from services.budget.service.alerts import AlertStep
 from services.kernel.caller import current_caller
-from services.kernel.feed import FeedPage
+from services.kernel.feed_page import FeedPage
 from services.kernel.listing import page_request
 from services.kernel.money import format_decimal
 from services.kernel.pagination import Page, PageRequest

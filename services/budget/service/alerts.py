@@ -16,7 +16,7 @@ from services.budget.store.alerts import AlertFeed
 from services.kernel import audit
 from services.kernel.clock import Clock
 from services.kernel.database import Database
-from services.kernel.feed import FeedPage, FeedPosition
+from services.kernel.feed_page import FeedPage, FeedPosition
 from services.kernel.filter import evaluate, parse_filter
 from services.kernel.pagination import Page, PageRequest, PageTokens
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from services.budget.domain.cost_block import CostBlock, instant_of
 from services.budget.domain.cost_fact import CostFact
-from services.kernel.feed import FeedItem, FeedPosition
+from services.kernel.feed_page import FeedItem, FeedPosition
 
 
 def facts_of(item: FeedItem[CostBlock]) -> list[CostFact]:

@@ -26,7 +26,7 @@ from services.budget.store import channels
 from services.budget.store.changes import BudgetFeed
 from services.kernel.clock import Clock
 from services.kernel.database import Transaction
-from services.kernel.feed import FeedItem, FeedPage, FeedPosition
+from services.kernel.feed_page import FeedItem, FeedPage, FeedPosition
 from services.kernel.money import format_decimal
 from services.kernel.period import Period
 

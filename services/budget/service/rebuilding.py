@@ -15,8 +15,8 @@ from services.budget.service.reconciling import Reconciler
 from services.budget.store import budgets, reconciliations
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import FeedPosition
 from services.kernel.feed_consumer import FeedConsumer
+from services.kernel.feed_page import FeedPosition
 from services.kernel.jobs import Job, enqueue
 from services.kernel.period import Period
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.budget.domain.change import BudgetChange
 from services.budget.store.changes import BudgetFeed
-from services.kernel.feed import FeedPage, FeedPosition
+from services.kernel.feed_page import FeedPage, FeedPosition
 
 ChangePage = FeedPage[BudgetChange]
 EVERY_TENANT: Final = "*"

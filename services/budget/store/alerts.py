@@ -23,7 +23,8 @@ from services.budget.domain.alert import (
 from services.budget.domain.threshold import Basis, Severity
 from services.budget.tables.alerts import alert as table
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import Feed, FeedPosition
+from services.kernel.feed import Feed
+from services.kernel.feed_page import FeedPosition
 from services.kernel.filter import FieldType, FilterField
 from services.kernel.listing import Listing
 from services.kernel.money import Money

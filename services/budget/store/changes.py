@@ -11,7 +11,8 @@ from typing import Any
 from services.budget.domain.budget import PeriodTotals
 from services.budget.domain.change import BudgetChange, ChangeKind
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import Feed, FeedPosition
+from services.kernel.feed import Feed
+from services.kernel.feed_page import FeedPosition
 from services.kernel.money import format_decimal
 from services.kernel.period import Period
 from services.kernel.telemetry import current_traceparent

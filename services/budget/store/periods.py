@@ -9,7 +9,7 @@ from typing import Any
 
 from services.budget.domain.budget import Budget, BudgetPeriod, LimitParts, PeriodTotals
 from services.kernel.database import Transaction
-from services.kernel.feed import START
+from services.kernel.feed_page import START
 from services.kernel.period import Period
 
 COLUMNS = """budget_id, period_start, period_end, version, currency_code, amount, rolled_over,

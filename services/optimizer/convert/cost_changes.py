@@ -2,76 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import grpc
-from finops.usage.v1 import cost_model_pb2 as model
-from finops.usage.v1 import usage_service_pb2_grpc
+from finops.usage.v1 import cost_block_model_pb2, cost_model_pb2
 
-from services.kernel.feed import FeedItem, FeedPage, FeedPosition
+from services.kernel.cost_feed import CostFeed, counts, one_each
 from services.kernel.feed_consumer import Source
-from services.kernel.money import parse_decimal
-from services.optimizer.convert.values import to_instant
+from services.kernel.feed_page import FeedItem
 from services.optimizer.domain.subject import Subject
 from services.optimizer.domain.usage_change import UsageChange
-from services.optimizer.errors import CostChangesExpired
 
-BATCH = 1_000
-EVERY_TENANT = "*"
+_Series = tuple[int, Subject]
 
 
 def cost_changes(usage: grpc.aio.Channel) -> Source[UsageChange]:
-    """Returns what opens the feed of all tenants after a position.
-
-    It raises CostChangesExpired where what follows the position is no longer kept.
-    """
-    stub: Any = usage_service_pb2_grpc.UsageServiceStub(usage)
-
-    async def open_feed(after: FeedPosition) -> AsyncGenerator[FeedPage[UsageChange], None]:
-        request = model.WatchCostsRequest(
-            tenant_id=EVERY_TENANT, after_sequence=str(after), batch_size=BATCH
-        )
-        try:
-            async with aclosing(stub.WatchCosts(request)) as answers:
-                async for answer in answers:
-                    yield to_page(answer)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.OUT_OF_RANGE:
-                raise CostChangesExpired(position=after) from error
-            raise
-
-    return open_feed
+    """Returns what opens the feed of all tenants after a position. Raises FeedPositionExpired."""
+    return CostFeed(usage, dimension=_series, items=_items).pages
 
 
-def to_page(answer: model.WatchCostsResponse) -> FeedPage[UsageChange]:
-    """Converts a message of the feed; a heartbeat is a page without items."""
-    items = [_to_item(change) for change in answer.changes]
-    return FeedPage(items, FeedPosition.parse(answer.sequence))
-
-
-def _to_item(change: model.CostChange) -> FeedItem[UsageChange]:
-    dimension = change.dimension
+def _series(dimension: cost_model_pb2.CostDimension) -> _Series:
     names = Subject._fields[:-1]
     subject = Subject._make(
         [*(getattr(dimension, name) for name in names), tuple(sorted(dimension.tags.items()))]
     )
-    fact = UsageChange(
-        hour_at=to_instant(change.hour_time),
-        series_id=int(dimension.dimension_id),
-        subject=subject,
-        cost=parse_decimal(change.billed_cost.amount),
-        quantity=parse_decimal(change.quantity),
-        events=change.events,
-        failed_events=change.failed_events,
-        retries=change.retries,
-        utilization_samples=change.utilization_samples,
+    return int(dimension.dimension_id), subject
+
+
+def _items(
+    block: cost_block_model_pb2.CostBlock, series: Sequence[_Series]
+) -> list[FeedItem[UsageChange]]:
+    columns = zip(
+        series,
+        block.hours,
+        block.billed_costs,
+        block.quantities,
+        block.events,
+        counts(block, block.failed_events),
+        counts(block, block.retries),
+        counts(block, block.utilization_samples),
+        strict=True,
     )
-    return FeedItem(
-        FeedPosition.parse(change.sequence),
-        change.tenant_id,
-        fact,
-        to_instant(change.recorded_time),
-        change.traceparent or None,
-    )
+    facts = [
+        UsageChange(
+            hour_at=datetime.fromtimestamp(hour, UTC),
+            series_id=series_id,
+            subject=subject,
+            cost=Decimal(cost),
+            quantity=Decimal(quantity),
+            events=events,
+            failed_events=failed,
+            retries=retries,
+            utilization_samples=samples,
+        )
+        for (series_id, subject), hour, cost, quantity, events, failed, retries, samples in columns
+    ]
+    return one_each(block, facts)

@@ -9,8 +9,8 @@ import structlog
 
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import START, FeedItem, FeedPosition
 from services.kernel.feed_consumer import FeedConsumer, Source
+from services.kernel.feed_page import START, FeedItem, FeedPosition
 from services.optimizer.domain.run import RunTrigger
 from services.optimizer.domain.usage_change import UsageChange
 from services.optimizer.store import runs, statistics

@@ -13,7 +13,8 @@ from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.exchange import ExchangeRates
-from services.kernel.feed import EncodedFeed, FeedPosition
+from services.kernel.feed import EncodedFeed
+from services.kernel.feed_page import FeedPosition
 from services.kernel.jobs import enqueue
 from services.kernel.money import EXACT
 from services.kernel.pagination import Page, PageRequest, PageTokens

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from finops.reporting.v1 import anomaly_model_pb2 as model
 from finops.reporting.v1 import reporting_messages_pb2 as messages
 
-from services.kernel.feed import FeedPage
+from services.kernel.feed_page import FeedPage
 from services.kernel.listing import page_request
 from services.kernel.money import format_decimal
 from services.kernel.pagination import Page, PageRequest

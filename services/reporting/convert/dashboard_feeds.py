@@ -20,9 +20,10 @@ from finops.optimizer.v1 import (
     optimizer_service_pb2_grpc,
 )
 
-from services.kernel.feed import FeedItem, FeedPage, FeedPosition, FeedPositionExpired
+from services.kernel.feed import FeedPositionExpired
 from services.kernel.feed_consumer import Source
-from services.reporting.convert.cost_feed import StubCostFeed
+from services.kernel.feed_page import FeedItem, FeedPage, FeedPosition
+from services.reporting.convert.cost_feed import cost_changes
 
 EVERY_TENANT = "*"
 PASSED_MAX = 500
@@ -34,7 +35,7 @@ def dashboard_sources(
     optimizer: grpc.aio.Channel | None,
 ) -> dict[str, Source[Any]]:
     """Returns the feeds of what dashboards show, by name; those of services that are connected."""
-    sources: dict[str, Source[Any]] = {"costs": StubCostFeed(usage).pages}
+    sources: dict[str, Source[Any]] = {"costs": cost_changes(usage)}
     if budget is not None:
         sources["alerts"] = alert_changes(budget)
         sources["budgets"] = budget_changes(budget)

@@ -11,7 +11,7 @@ from services.kernel import audit
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.database import Database
-from services.kernel.feed import FeedPage, FeedPosition
+from services.kernel.feed_page import FeedPage, FeedPosition
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period
 from services.reporting.domain.anomaly.anomaly import Anomaly, Feedback, State

@@ -12,7 +12,7 @@ from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
 from services.kernel.errors import FieldViolations
-from services.kernel.feed import FeedItem, FeedPosition
+from services.kernel.feed_page import FeedItem, FeedPosition
 from services.kernel.ids import new_id
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period

@@ -9,8 +9,8 @@ import structlog
 
 from services.kernel.database import Database, Transaction
 from services.kernel.errors import OutOfRange
-from services.kernel.feed import FeedItem
 from services.kernel.feed_consumer import FeedConsumer, Source
+from services.kernel.feed_page import FeedItem
 from services.reporting.store import dashboards as store
 
 _F = TypeVar("_F")

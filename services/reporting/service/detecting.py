@@ -12,7 +12,7 @@ import structlog
 
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import FeedItem, FeedPage, FeedPosition
+from services.kernel.feed_page import FeedItem, FeedPage, FeedPosition
 from services.kernel.ids import new_id
 from services.kernel.period import Granularity, Period
 from services.reporting.domain.anomaly.anomaly import GAP, Anomaly, Cause, State

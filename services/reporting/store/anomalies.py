@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from services.kernel.database import Database, Transaction
-from services.kernel.feed import Feed, FeedPosition
+from services.kernel.feed import Feed
+from services.kernel.feed_page import FeedPosition
 from services.kernel.filter import FieldType, FilterField
 from services.kernel.listing import Listing
 from services.kernel.pagination import Page, PageRequest, PageTokens

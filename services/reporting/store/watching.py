@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from services.kernel.database import Transaction
-from services.kernel.feed import FeedItem
+from services.kernel.feed_page import FeedItem
 from services.reporting.domain.anomaly.anomaly import Scope
 from services.reporting.domain.anomaly.cost_fact import CostFact
 from services.reporting.domain.anomaly.watch import Hour, WatchedSeries

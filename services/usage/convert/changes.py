@@ -9,7 +9,7 @@ from functools import lru_cache
 from finops.common.v1.money_pb2 import Money
 from finops.usage.v1 import cost_model_pb2 as model
 
-from services.kernel.feed import FeedItem
+from services.kernel.feed_page import FeedItem
 from services.kernel.money import format_decimal
 from services.usage.convert.costs import from_instant
 from services.usage.domain.cost_change import CostChange

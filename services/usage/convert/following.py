@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from finops.usage.v1 import cost_block_model_pb2 as model
 
-from services.kernel.feed import FeedItem
+from services.kernel.feed_page import FeedItem
 from services.usage.convert.changes import dimension_message
 from services.usage.domain.cost_block import CostBlock
 from services.usage.service.following import PAGES_KEPT, BlockPage, Following

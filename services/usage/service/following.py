@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.kernel.database import Database
-from services.kernel.feed import Feed, FeedItem, FeedPage, FeedPosition, Row
+from services.kernel.feed import Feed, Row
+from services.kernel.feed_page import FeedItem, FeedPage, FeedPosition
 from services.usage.domain.cost_block import CostBlock
 from services.usage.domain.event import Attributes
 from services.usage.service.watching import EVERY_TENANT

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from services.kernel.database import Database
-from services.kernel.feed import Feed, FeedItem, FeedPage, FeedPosition
+from services.kernel.feed import Feed
+from services.kernel.feed_page import FeedItem, FeedPage, FeedPosition
 from services.usage.domain.cost_change import CostChange
 from services.usage.domain.event import Attributes
 from services.usage.store import changes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.kernel.database import Transaction
-from services.kernel.feed import FeedPosition
+from services.kernel.feed_page import FeedPosition
 
 # The last change alone would not do as a version: a transaction that began earlier may commit
 # later and put its changes before it. Above the mark rows are only added, so their number tells.

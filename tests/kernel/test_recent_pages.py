@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from services.kernel.feed import START, FeedItem, FeedPage, FeedPosition
-from services.kernel.feed_pages import RecentPages
+from services.kernel.feed_page import START, FeedItem, FeedPage, FeedPosition
+from services.kernel.recent_pages import RecentPages
 
 FACTS = [FeedItem(FeedPosition(number, number), "acme", number) for number in range(1, 101)]
 

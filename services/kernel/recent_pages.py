@@ -6,10 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from services.kernel.feed import FeedPage, FeedPosition
+from services.kernel.feed_page import FeedPage, FeedPosition
 
 _F = TypeVar("_F")
 

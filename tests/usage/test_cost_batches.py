@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -13,25 +11,12 @@ import pytest
 from finops.usage.v1 import cost_model_pb2 as costs
 from finops.usage.v1 import (
     read_service_pb2,
-    read_service_pb2_grpc,
-    usage_model_pb2,
-    usage_service_pb2,
-    usage_service_pb2_grpc,
 )
-from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import SecretStr
 
-from services.kernel.cache import Cache
-from services.kernel.clock import ManualClock
-from services.kernel.database import Database
-from services.usage import bootstrap
 from services.usage.service import costs as answering
-from services.usage.settings import UsageSettings
-from tests.support.server import JWT_SECRET, SERVICE_SECRET, LocalServer, refused, serving
+from tests.support.server import refused
+from tests.usage.asking import MONTH, NOON, SECONDS, Stubs, used
 
-NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-PERIOD: dict[str, Any] = {"start": "2026-03-01", "end": "2026-04-01"}
-SECONDS = 60.0  # for a call, beside other tests
 GROUPINGS: tuple[list[str], ...] = (
     [],
     ["department"],
@@ -42,60 +27,6 @@ GROUPINGS: tuple[list[str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stubs:
-    """One caller's."""
-
-    usage: Any
-    read: Any
-
-
-@pytest.fixture(scope="module")
-async def server(usage_database: Database) -> AsyncIterator[LocalServer]:
-    """The usage service behind a real port."""
-    settings = UsageSettings(
-        jwt_secret=SecretStr(JWT_SECRET), service_token_secret=SecretStr(SERVICE_SECRET)
-    )
-    cache = Cache.connect(None, service="usage")
-    built = bootstrap.build(usage_database, cache, settings, clock=ManualClock(NOON))
-    async with serving(*built.servicers, database=usage_database) as running:
-        yield running
-
-
-@pytest.fixture
-async def own(server: LocalServer, tenant: str) -> Stubs:
-    """The administrator of a tenant that no other test uses."""
-    channel = server.channel("org_admin", tenant=tenant)
-    return Stubs(
-        usage_service_pb2_grpc.UsageServiceStub(channel),
-        read_service_pb2_grpc.UsageReadServiceStub(channel),
-    )
-
-
-def used(number: int, minutes: int, amount: str, **fields: Any) -> usage_model_pb2.UsageEvent:
-    at = Timestamp()
-    at.FromDatetime(NOON + timedelta(minutes=minutes))
-    code = fields.pop("currency", "USD")
-    return usage_model_pb2.UsageEvent(
-        **{
-            "event_id": f"e{number}",
-            "source": "test",
-            "start_time": at,
-            "resource_type": "llm",
-            "quantity": "2",
-            "unit": "call",
-            "cost": usage_model_pb2.UsageCost(currency_code=code, billed=amount),
-            **fields,
-        }
-    )
-
-
-async def record(own: Stubs, *events: usage_model_pb2.UsageEvent) -> None:
-    request = usage_service_pb2.RecordUsageRequest(events=events)
-    answer = await own.usage.RecordUsage(request, timeout=SECONDS)
-    assert set(answer.statuses) == {usage_model_pb2.RECORD_STATUS_ACCEPTED}, answer
-
-
 async def asked(own: Stubs, questions: list[Any]) -> list[costs.QueryCostsResponse]:
     request = read_service_pb2.BatchQueryCostsRequest(questions=questions)
     return list((await own.read.BatchQueryCosts(request, timeout=SECONDS)).answers)
@@ -104,13 +35,12 @@ async def asked(own: Stubs, questions: list[Any]) -> list[costs.QueryCostsRespon
 async def test_answers_of_a_batch_are_those_of_their_questions(own: Stubs) -> None:
     """Random usage in two units and currencies, and questions that share a reading or do not."""
     rng = random.Random(20260615)
-    await record(
-        own,
+    await own.record(
         *(
             used(
                 number,
-                rng.randrange(-60 * 1_440, 20 * 1_440),
                 f"{rng.randrange(10**9)}.{rng.randrange(10**15):015d}",
+                minutes=rng.randrange(-60 * 1_440, 20 * 1_440),
                 unit=rng.choice(["call", "call", "token"]),
                 department=rng.choice(["", "research", "sales"]),
                 project=rng.choice(["", "one", "two"]),
@@ -151,11 +81,9 @@ async def test_answers_of_a_batch_are_those_of_their_questions(own: Stubs) -> No
 
 
 async def test_an_answer_of_a_batch_goes_on_as_its_question(own: Stubs) -> None:
-    await record(
-        own, *(used(number, number, "0.1", department=f"d{number}") for number in range(5))
-    )
+    await own.record(*(used(number, "0.1", department=f"d{number}") for number in range(5)))
     questions = [
-        costs.QueryCostsRequest(**PERIOD, group_by=[name], order_by=name, page_size=2)
+        costs.QueryCostsRequest(**MONTH, group_by=[name], order_by=name, page_size=2)
         for name in ("department", "project")
     ]
     batch = await asked(own, questions)
@@ -170,12 +98,10 @@ async def test_an_answer_of_a_batch_goes_on_as_its_question(own: Stubs) -> None:
 async def test_questions_with_too_many_groups_together_are_answered_one_by_one(
     own: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await record(
-        own, *(used(number, number, "0.1", department=f"d{number}") for number in range(5))
-    )
+    await own.record(*(used(number, "0.1", department=f"d{number}") for number in range(5)))
     monkeypatch.setattr(answering, "CELLS_MAX", 6)
     questions = [
-        costs.QueryCostsRequest(**PERIOD, group_by=group_by)
+        costs.QueryCostsRequest(**MONTH, group_by=group_by)
         for group_by in (["department"], ["department", "project"])
     ]
 
@@ -186,7 +112,7 @@ async def test_questions_with_too_many_groups_together_are_answered_one_by_one(
 
 async def test_one_wrong_question_refuses_its_batch(own: Stubs) -> None:
     questions = [
-        costs.QueryCostsRequest(**PERIOD, group_by=["project"], filter=text)
+        costs.QueryCostsRequest(**MONTH, group_by=["project"], filter=text)
         for text in ("", "nothing = 1")
     ]
 

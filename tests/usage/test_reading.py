@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,88 +14,26 @@ import pytest
 from finops.usage.v1 import cost_model_pb2 as costs
 from finops.usage.v1 import (
     read_service_pb2,
-    read_service_pb2_grpc,
     usage_model_pb2,
     usage_service_pb2,
-    usage_service_pb2_grpc,
 )
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import SecretStr
 
-from services.kernel.cache import Cache
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.jobs import Job
-from services.usage import bootstrap
 from services.usage.service import reading as bulk
 from services.usage.service.importing import Imports
 from services.usage.service.recording import Recorder
-from services.usage.settings import UsageSettings
 from services.usage.store import reading
 from tests.support.database import ServiceDatabase, connection
-from tests.support.server import JWT_SECRET, SERVICE_SECRET, LocalServer, refused, serving
+from tests.support.server import LocalServer, refused
+from tests.usage.asking import MONTH, NOON, Stubs, stubs, used
 from tests.usage.importers.reading import FOCUS_ROW
-
-NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-PERIOD: dict[str, Any] = {"start": "2026-03-01", "end": "2026-04-01"}
-
-
-@dataclass(frozen=True, slots=True)
-class Stubs:
-    """One caller's."""
-
-    usage: Any
-    read: Any
-
-
-@pytest.fixture(scope="module")
-async def server(usage_database: Database) -> AsyncIterator[LocalServer]:
-    """The usage service behind a real port."""
-    settings = UsageSettings(
-        jwt_secret=SecretStr(JWT_SECRET), service_token_secret=SecretStr(SERVICE_SECRET)
-    )
-    cache = Cache.connect(None, service="usage")
-    built = bootstrap.build(usage_database, cache, settings, clock=ManualClock(NOON))
-    async with serving(*built.servicers, database=usage_database) as running:
-        yield running
-
-
-def stubs(server: LocalServer, tenant: str, role: str = "org_admin") -> Stubs:
-    channel = server.channel(role, tenant=tenant)
-    return Stubs(
-        usage_service_pb2_grpc.UsageServiceStub(channel),
-        read_service_pb2_grpc.UsageReadServiceStub(channel),
-    )
-
-
-@pytest.fixture
-async def own(server: LocalServer, tenant: str) -> Stubs:
-    """The administrator of a tenant that no other test uses."""
-    return stubs(server, tenant)
-
-
-def used(number: int, amount: str, **fields: Any) -> usage_model_pb2.UsageEvent:
-    at = Timestamp()
-    at.FromDatetime(NOON + timedelta(minutes=number))
-    return usage_model_pb2.UsageEvent(
-        event_id=f"e{number}",
-        source="test",
-        start_time=at,
-        resource_type="llm",
-        quantity="2",
-        unit="call",
-        cost=usage_model_pb2.UsageCost(currency_code="USD", billed=amount),
-        **fields,
-    )
-
-
-async def record(own: Stubs, *events: usage_model_pb2.UsageEvent) -> None:
-    await own.usage.RecordUsage(usage_service_pb2.RecordUsageRequest(events=events))
 
 
 async def entries(own: Stubs, **asked: Any) -> list[dict[str, Any]]:
-    request = read_service_pb2.ReadEventsRequest(**(PERIOD | asked))
+    request = read_service_pb2.ReadEventsRequest(**(MONTH | asked))
     rows: list[dict[str, Any]] = []
     held = b""
     async for message in own.read.ReadEvents(request):
@@ -112,7 +48,7 @@ async def entries(own: Stubs, **asked: Any) -> list[dict[str, Any]]:
 
 
 async def total(own: Stubs, **asked: Any) -> tuple[Decimal, int]:
-    answer = await own.usage.QueryCosts(costs.QueryCostsRequest(**(PERIOD | asked)))
+    answer = await own.usage.QueryCosts(costs.QueryCostsRequest(**(MONTH | asked)))
     return (
         sum((Decimal(each.cost.amount) for each in answer.totals), Decimal(0)),
         sum(each.events for each in answer.totals),
@@ -130,7 +66,7 @@ async def test_entries_come_once_each_in_order_whatever_a_page_holds(
     own: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "PAGE_ROWS", 7)
-    await record(own, *(used(number, f"0.{number:018d}") for number in range(21)))
+    await own.record(*(used(number, f"0.{number:018d}") for number in range(21)))
 
     rows = await entries(own)
 
@@ -144,7 +80,7 @@ async def test_next_page_follows_whatever_texts_the_last_entry_holds(
     monkeypatch.setattr(reading, "PAGE_ROWS", 1)
     odd = ['a,"b",9\n', "x\n2026-01-01 00:00:00+00,7", '"']
     events = [used(number, "1", error_code=text) for number, text in enumerate(odd)]
-    await record(own, *events)
+    await own.record(*events)
 
     rows = await entries(own)
 
@@ -166,7 +102,7 @@ async def test_entry_says_what_its_event_says(own: Stubs) -> None:
         components=[usage_model_pb2.UsageComponent(meter="token", quantity="7")],
     )
     event.cost.list = "2.000"
-    await record(own, event)
+    await own.record(event)
 
     (row,) = await entries(own)
 
@@ -181,7 +117,7 @@ async def test_entry_says_what_its_event_says(own: Stubs) -> None:
 
 
 async def test_amended_event_has_the_entries_that_its_cost_is_made_of(own: Stubs) -> None:
-    await record(own, used(1, "2"), used(2, "3"))
+    await own.record(used(1, "2"), used(2, "3"))
     await own.usage.AmendUsage(
         usage_service_pb2.AmendUsageRequest(
             source="test", event_id="e1", replacement=used(1, "5"), amend_reason="wrong meter"
@@ -205,8 +141,7 @@ async def test_amended_event_has_the_entries_that_its_cost_is_made_of(own: Stubs
     ['department = "labs"', 'tags.env = "prod" AND NOT user = "ada"', 'event_id = "e2"'],
 )
 async def test_filter_means_what_it_means_to_questions(own: Stubs, filter_text: str) -> None:
-    await record(
-        own,
+    await own.record(
         used(1, "1", department="labs"),
         used(2, "2", user_id="bob", tags={"env": "prod"}),
         used(3, "4", user_id="ada", tags={"env": "prod"}),
@@ -237,7 +172,7 @@ async def test_bill_gives_its_other_columns_and_their_names(
 
     kept = json.loads(entry["bill_columns"])
     assert (kept["x_a"], kept["PricingUnit"]) == ("=1", "Hours")
-    head = await anext(aiter(own.read.ReadEvents(read_service_pb2.ReadEventsRequest(**PERIOD))))
+    head = await anext(aiter(own.read.ReadEvents(read_service_pb2.ReadEventsRequest(**MONTH))))
     assert {"x_a", "PricingUnit", "BillingAccountName"} <= set(head.bill_columns)
     assert head.time_zone == "UTC"
 
@@ -258,18 +193,18 @@ async def test_months_that_were_archived_are_refused_and_named(
 
 
 async def test_nobody_reads_the_entries_of_another_tenant(
-    own: Stubs, server: LocalServer, tenant: str
+    own: Stubs, usage_server: LocalServer, tenant: str
 ) -> None:
-    await record(own, used(1, "1"))
+    await own.record(used(1, "1"))
 
-    assert await entries(stubs(server, "other")) == []
+    assert await entries(stubs(usage_server, "other")) == []
     request = read_service_pb2.ReadEventsRequest(tenant_id=tenant)
-    refusal = await refused(anext(aiter(stubs(server, "other").read.ReadEvents(request))))
+    refusal = await refused(anext(aiter(stubs(usage_server, "other").read.ReadEvents(request))))
     assert refusal.reason == "TENANT_MISMATCH"
 
 
 async def test_slow_reader_leaves_room_for_other_tenants(
-    own: Stubs, server: LocalServer, tenant: str, monkeypatch: pytest.MonkeyPatch
+    own: Stubs, usage_server: LocalServer, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_free = asyncio.Event()
     page_csv = reading.page_csv
@@ -281,12 +216,12 @@ async def test_slow_reader_leaves_room_for_other_tenants(
 
     monkeypatch.setattr(reading, "page_csv", slow)
     monkeypatch.setattr(bulk, "TURN_SECONDS", 0.2)
-    answers = aiter(own.read.ReadEvents(read_service_pb2.ReadEventsRequest(**PERIOD)))
+    answers = aiter(own.read.ReadEvents(read_service_pb2.ReadEventsRequest(**MONTH)))
     await anext(answers)
 
     async with asyncio.timeout(10):
         refusal = await refused(entries(own))
-        beside = await entries(stubs(server, "other"))
+        beside = await entries(stubs(usage_server, "other"))
     is_free.set()
     rest = [message async for message in answers]
 
@@ -297,9 +232,9 @@ async def test_slow_reader_leaves_room_for_other_tenants(
 
 
 async def test_all_rows_of_an_answer_come_in_pages(own: Stubs) -> None:
-    await record(own, *(used(number, "0.1", department=f"d{number}") for number in range(5)))
+    await own.record(*(used(number, "0.1", department=f"d{number}") for number in range(5)))
     question = costs.QueryCostsRequest(
-        **PERIOD, group_by=["department"], order_by="department", page_size=2
+        **MONTH, group_by=["department"], order_by="department", page_size=2
     )
 
     request = read_service_pb2.ReadCostsRequest(question=question)

@@ -20,12 +20,14 @@ from finops.billing.v1.run_service_pb2 import (
     ResumeBillingRunRequest,
 )
 
+from cli import metered
 from cli.connection import ALL_TENANTS, Connection, open_connection
 from cli.errors import CommandError
 from cli.options import DEFAULT_DATA_DIR, DataDir, OutputFormat, Tenant, Url
 from cli.output import Format, Output
 
 app = typer.Typer(help="Bills all tenants, and compares with the provider.", no_args_is_help=True)
+app.add_typer(metered.app)
 _POLL_SECONDS = 1.0
 _RUNNING = ("PENDING", "LOCKING")
 RunId = Annotated[str, typer.Argument(help="Id of the run.", show_default=False)]

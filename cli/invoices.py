@@ -15,7 +15,11 @@ from finops.billing.v1.invoice_messages_pb2 import (
     PreviewInvoiceRequest,
 )
 from finops.billing.v1.invoice_model_pb2 import Invoice, InvoiceKind, InvoiceState
-from finops.billing.v1.invoice_service_pb2 import GetInvoiceCsvRequest, ListInvoiceLinesRequest
+from finops.billing.v1.invoice_service_pb2 import (
+    FindInvoiceLinesRequest,
+    GetInvoiceCsvRequest,
+    ListInvoiceLinesRequest,
+)
 
 from cli.connection import ALL_TENANTS, Connection, open_connection
 from cli.options import (
@@ -44,6 +48,7 @@ _COLUMNS = (
     *("invoice_id", "number", "state", "kind", "period_start", "period_end", "currency_code"),
     *("total", "amount_due", "issue_time", "due_time"),
 )
+_FOUND_COLUMNS = ("invoice_id", "position", "description", "quantity", "amount")
 _LINE_COLUMNS = ("position", "description", "quantity", "unit", "unit_price", "amount")
 
 
@@ -149,6 +154,33 @@ def finalize(
         request = FinalizeInvoiceRequest(tenant_id=connection.tenant, invoice_id=invoice_id)
         invoice = connection.client.billing.FinalizeInvoice(request).invoice
     _show(invoice, Output(form))
+
+
+@app.command()
+def find(
+    source: Annotated[str, typer.Argument(help="Source of the usage event.", show_default=False)],
+    event_id: Annotated[str, typer.Argument(help="Its id.", show_default=False)],
+    *,
+    tenant: Tenant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Url = "",
+    form: OutputFormat = Format.TABLE,
+) -> None:
+    """Finds where a usage event is billed: the lines of invoices, or the provider's meter."""
+    with open_connection(data_dir, url, tenant) as connection:
+        request = FindInvoiceLinesRequest(
+            tenant_id=connection.tenant, usage_source=source, usage_event_id=event_id
+        )
+        found = connection.client.invoices.FindInvoiceLines(request)
+    output = Output(form)
+    if form is Format.TABLE:
+        output.line(found.explanation)
+    if found.lines or form is not Format.TABLE:
+        rows = [
+            (line.invoice_id, line.position, line.description, line.quantity, line.amount.amount)
+            for line in found.lines
+        ]
+        output.rows(_FOUND_COLUMNS, rows, content=found)
 
 
 @app.command()

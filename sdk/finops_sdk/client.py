@@ -28,6 +28,7 @@ from finops.billing.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
 from finops.billing.v1.credit_note_service_pb2_grpc import CreditNoteServiceStub
 from finops.billing.v1.invoice_service_pb2_grpc import InvoiceServiceStub
 from finops.billing.v1.pricing_plan_service_pb2_grpc import PricingPlanServiceStub
+from finops.billing.v1.provider_service_pb2_grpc import ProviderServiceStub
 from finops.billing.v1.run_service_pb2_grpc import RunServiceStub
 from finops.billing.v1.subscription_service_pb2_grpc import SubscriptionServiceStub
 from finops.budget.v1.alert_policy_service_pb2_grpc import AlertPolicyServiceStub
@@ -145,6 +146,7 @@ class AsyncClient:
         self.credit_notes = CreditNoteServiceStub(opened)
         self.invoices = InvoiceServiceStub(opened)
         self.plans = PricingPlanServiceStub(opened)
+        self.providers = ProviderServiceStub(opened)
         self.runs = RunServiceStub(opened)
         self.subscriptions = SubscriptionServiceStub(opened)
         self.optimizer = OptimizerServiceStub(opened)
@@ -210,8 +212,7 @@ class Client:
     ) -> None:
         """Takes what AsyncClient takes."""
         self._loop = asyncio.new_event_loop()
-        run = self._loop.run_forever
-        self._thread = threading.Thread(target=run, name="finops-client", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="finops", daemon=True)
         self._thread.start()
 
         async def open_client() -> AsyncClient:
@@ -246,6 +247,7 @@ class Client:
         self.credit_notes = CreditNoteServiceStub(opened)
         self.invoices = InvoiceServiceStub(opened)
         self.plans = PricingPlanServiceStub(opened)
+        self.providers = ProviderServiceStub(opened)
         self.runs = RunServiceStub(opened)
         self.subscriptions = SubscriptionServiceStub(opened)
         self.optimizer = OptimizerServiceStub(opened)

@@ -79,11 +79,10 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
     ) -> messages.FindInvoiceLinesResponse:
         """Finds the lines that bill a usage event."""
         tenant_id = as_tenant(request.tenant_id)
-        found, is_pending = await self._use_cases.tracing.find_invoice_lines(
+        found, where = await self._use_cases.tracing.find_invoice_lines(
             tenant_id, request.usage_source, request.usage_event_id
         )
-        lines = [convert.from_line(line, invoice) for invoice, line in found]
-        return messages.FindInvoiceLinesResponse(lines=lines, pending=is_pending)
+        return convert.from_found(found, where)
 
     async def ListInvoiceEvents(
         self, request: messages.ListInvoiceEventsRequest, _: Context

@@ -69,6 +69,14 @@ class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
         page = convert.to_page(request, tenant_id, "ProviderService/ListMeteredInvoices")
         return convert.from_metered(await self._metered.list_metered_invoices(page))
 
+    async def ListMeterRoutes(
+        self, request: messages.ListMeterRoutesRequest, _: Context
+    ) -> messages.ListMeterRoutesResponse:
+        """Lists routes to the provider's meters."""
+        tenant_id = as_tenant(request.tenant_id)
+        page = convert.to_page(request, tenant_id, "ProviderService/ListMeterRoutes")
+        return convert.from_routes(await self._metered.list_meter_routes(page))
+
 
 class WebhookServicer(webhook_service_pb2_grpc.WebhookServiceServicer):
     """Serves WebhookService."""

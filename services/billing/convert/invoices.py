@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from finops.billing.v1 import invoice_line_model_pb2 as line_model
 from finops.billing.v1 import invoice_messages_pb2 as messages
 from finops.billing.v1 import invoice_model_pb2 as model
@@ -25,6 +27,7 @@ from services.billing.domain.invoice_record import (
 from services.billing.domain.invoice_state import InvoiceState
 from services.billing.service.invoicing import Wanted
 from services.billing.service.tracing import TracedUsage
+from services.billing.service.whereabouts import Whereabouts
 from services.kernel.listing import ListRequest, page_request
 from services.kernel.money import format_decimal
 from services.kernel.pagination import Page, PageRequest
@@ -53,6 +56,29 @@ def to_page(
 ) -> PageRequest:
     """Converts which page is asked for. method: the RPC's own name."""
     return page_request(request, tenant_id=tenant_id, method=f"{service}/{method}")
+
+
+def from_found(
+    found: Sequence[tuple[Invoice, InvoiceLine]], where: Whereabouts
+) -> service_messages.FindInvoiceLinesResponse:
+    """Converts where a usage event is billed."""
+    answer = service_messages.FindInvoiceLinesResponse(
+        lines=[from_line(line, invoice) for invoice, line in found],
+        pending=where.pending,
+        explanation=where.explanation,
+    )
+    if where.metered is not None:
+        answer.metered.CopyFrom(
+            service_messages.MeteredUsage(
+                subscription_id=where.metered.subscription_id,
+                charge_id=where.metered.charge_id,
+                route_id=where.metered.route_id,
+                event_name=where.metered.event_name,
+                provider_subscription_id=where.metered.provider_subscription_id,
+                provider_invoice_ids=where.metered.provider_invoice_ids,
+            )
+        )
+    return answer
 
 
 def from_invoice(invoice: Invoice) -> model.Invoice:

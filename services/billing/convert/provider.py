@@ -7,7 +7,7 @@ from finops.billing.v1 import provider_service_pb2 as messages
 from finops.billing.v1 import webhook_service_pb2 as webhooks
 
 from services.billing.convert.values import from_amount, from_instant, from_period
-from services.billing.domain.metered_route import MeteredInvoice
+from services.billing.domain.metered_route import MeteredInvoice, RouteProgress, event_name
 from services.billing.domain.operation import Operation
 from services.billing.domain.provider import ProviderKind, ProviderSettings, Secrets
 from services.billing.domain.webhook import WebhookEvent
@@ -126,6 +126,41 @@ def from_metered(page: Page[MeteredInvoice]) -> messages.ListMeteredInvoicesResp
             for each in page.items
         ],
         next_page_token=page.next_page_token,
+    )
+
+
+def from_routes(page: Page[RouteProgress]) -> messages.ListMeterRoutesResponse:
+    """Converts a page of routes to the provider's meters."""
+    return messages.ListMeterRoutesResponse(
+        meter_routes=[_from_route(each) for each in page.items],
+        next_page_token=page.next_page_token,
+    )
+
+
+def _from_route(each: RouteProgress) -> models.MeterRoute:
+    route = each.route
+    return models.MeterRoute(
+        route_id=route.route_id,
+        subscription_id=route.subscription_id,
+        account_id=route.account_id,
+        plan_id=route.plan_id,
+        plan_version=route.plan_version,
+        currency_code=route.currency_code,
+        state=models.MeterRouteState.Value(f"METER_ROUTE_STATE_{route.state.name}"),
+        start_time=from_instant(route.starts_at),
+        end_time=from_instant(route.ends_at),
+        provider_subscription_id=route.provider_subscription_id,
+        told=[
+            models.MeteredQuantity(
+                charge_id=charge_id,
+                event_name=event_name(route.plan_id, charge_id),
+                quantity=str(quantity),
+            )
+            for charge_id, quantity in each.told.items()
+        ],
+        unsettled_count=each.unsettled,
+        failed_count=each.failed,
+        error=route.error,
     )
 
 

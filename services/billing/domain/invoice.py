@@ -161,7 +161,6 @@ class ComputedInvoice:
     discount_total, credit_total: inside the subtotal. credit_uses: what each grant pays.
     credit_made: what would have been negative, and goes to the account's credit instead.
     carried: what cannot be collected now and is a line of the next invoice; may be below zero.
-    shadow: lines that Stripe prices, which are on no total here.
     """
 
     currency_code: str
@@ -175,4 +174,3 @@ class ComputedInvoice:
     credit_uses: Mapping[str, Decimal]
     credit_made: Decimal
     carried: Decimal
-    shadow: tuple[ExactLine, ...] = ()

@@ -21,7 +21,7 @@ from services.billing.domain.invoice import (
     LineKind,
     TaxTotal,
 )
-from services.billing.domain.plan import ChargeRoute, Discount
+from services.billing.domain.plan import Discount
 from services.billing.domain.rounding import allocate, round_once
 from services.billing.domain.tax import AppliedTax
 
@@ -67,8 +67,7 @@ class _Computation:
         self.terms = terms
         self.currency = currency(terms.currency_code)
         self.scale = 10**self.currency.exponent
-        self.lines = [line for line in lines if line.route is ChargeRoute.RATED]
-        self.shadow = tuple(line for line in lines if line.route is not ChargeRoute.RATED)
+        self.lines = list(lines)
         # What is left of each line after discounts and credit, in major units.
         self.left = {line.key: line.exact for line in self.lines}
         for line in self.lines:
@@ -308,7 +307,6 @@ class _Computation:
             credit_uses={grant: amount(units) for grant, units in self.credit_uses.items()},
             credit_made=amount(self.credit_made),
             carried=amount(self.carried),
-            shadow=self.shadow,
         )
 
     def _tax_total(self, group: _Group, tax: AppliedTax, units: int) -> TaxTotal:

@@ -77,9 +77,11 @@ class MeterRoute:
     opened_at: datetime | None = None
     error: str = ""
 
-    def covers(self, hours: Period) -> bool:
-        """Tells whether all of these hours are the provider's."""
-        return self.starts_at <= hours.start and (self.ends_at is None or hours.end <= self.ends_at)
+    def within(self, hours: Period) -> Period | None:
+        """Returns which of these hours are the provider's, None for none."""
+        start = max(self.starts_at, hours.start)
+        end = hours.end if self.ends_at is None else min(self.ends_at, hours.end)
+        return Period(start, end) if start < end else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,16 @@ class MeterReport:
     def counts(self) -> bool:
         """Whether the provider has it, or will."""
         return self.state in (ReportState.SENDING, ReportState.SENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteProgress:
+    """A route with what was told of it. told: by charge. unsettled, failed: how many reports."""
+
+    route: MeterRoute
+    told: Mapping[str, int]
+    unsettled: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

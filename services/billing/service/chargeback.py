@@ -27,6 +27,7 @@ from services.billing.domain.invoice_period import month_of
 from services.billing.domain.invoice_record import ZERO, ExchangeRate, Invoice
 from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
 from services.billing.domain.invoicing import invoice_of
+from services.billing.domain.metered_route import rated_here
 from services.billing.domain.metering import ChargeMatcher, Dimension, Metered
 from services.billing.domain.plan import PlanCharge, PlanRates, PriceModel
 from services.billing.errors import PeriodNotOver, PlanNotFound
@@ -265,7 +266,7 @@ class Chargebacks:
         run, account, period = charge.run, charge.account, charge.period
         plan = await plans.find_plan(tx, run.plan_id) if run.plan_id else None
         code = account.currency_code
-        prices = _as_allocated(code) if plan is None else plan.rates_in(code)
+        prices = _as_allocated(code) if plan is None else rated_here(plan.rates_in(code))
         metered = [(cost.dimension, cost.metered) for cost in charge.costs]
         sums = [one for one, _ in ChargeMatcher(prices).sums(metered, period)]
         lines = usage_lines(prices, sums, period, exchange=Exchange(code))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
-from services.billing.domain.metered_route import MeteredCharges
 from services.billing.domain.metering import Metered, UsageGroup, metered_period
 from services.billing.domain.reconciliation import Diff
 from services.billing.domain.usage_comparison import compare_groups, compare_lines, unbilled
 from services.billing.errors import UsageStillArriving
 from services.billing.service.metering import CONSUMER
-from services.billing.store import billed_usage, meter_routes, metering, plans
+from services.billing.service.routed_usage import RoutedUsage
+from services.billing.store import billed_usage, metering
 from services.kernel.database import Database
 from services.kernel.period import Period
-from services.kernel.transaction import Transaction
 
 ATTEMPTS: Final = 25
 PAUSE_SECONDS: Final = 0.2  # in which the feed's consumer comes as far as an answer
@@ -58,36 +58,18 @@ class UsageComparison:
                 continue
             async with self._database.read(tenant_id) as tx:
                 billed = await billed_usage.of_lines(tx, tenant_id, subscription_id, period)
-                metered = await billed_usage.of_meter(tx, tenant_id, hours)
+                read = partial(billed_usage.of_meter, tx, tenant_id)
+                routed = RoutedUsage(tenant_id, subscription_id)
+                metered = await routed.ours(tx, hours, await read(hours), read)
                 known = await metering.dimensions_of(tx, [(tenant_id, each) for each in metered])
                 dimensions = {dimension_id: found for (_, dimension_id), found in known.items()}
-                priced_there = await self._priced_there(tx, tenant_id, subscription_id, hours)
             for diff in compare_lines(invoice_id, billed, metered):
                 yield diff
-            ours = {
-                dimension_id: amount
-                for dimension_id, amount in metered.items()
-                if not any(rates.takes(dimensions[dimension_id]) for rates in priced_there)
-            }
-            for diff in unbilled(invoice_id, billed, ours, dimensions):
+            for diff in unbilled(invoice_id, billed, metered, dimensions):
                 yield diff
             for diff in await self._with_source(tenant_id, hours):
                 yield diff
             yield None
-
-    async def _priced_there(
-        self, tx: Transaction, tenant_id: str, subscription_id: str, hours: Period
-    ) -> list[MeteredCharges]:
-        """Returns which usage of these hours a provider's meters price."""
-        found: list[MeteredCharges] = []
-        for route in await meter_routes.routes_of(tx, tenant_id, subscription_id):
-            plan = await plans.find_plan(tx, route.plan_id, route.plan_version)
-            is_within = route.starts_at < hours.end and (
-                route.ends_at is None or route.ends_at > hours.start
-            )
-            if plan is not None and is_within:
-                found.append(MeteredCharges(plan.rates_in(route.currency_code)))
-        return found
 
     async def _with_source(self, tenant_id: str, hours: Period) -> list[Diff]:
         """Returns how the meter differs from its source.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
@@ -28,16 +28,23 @@ from services.billing.domain.metering import (
     Metered,
     hour_of,
     metered_period,
-    total_of,
 )
-from services.billing.domain.plan import PlanRates, PriceModel, PricingPlan
+from services.billing.domain.plan import PriceModel, PricingPlan
 from services.billing.domain.proration import share_of
 from services.billing.domain.provider import ProviderKind
 from services.billing.domain.settlement import stripe_settlement
 from services.billing.domain.subscription import Phase, PhaseMode, Subscription
 from services.billing.domain.tax import AppliedTax, applied_taxes
 from services.billing.errors import ExchangeRateMissing, NothingToInvoice
-from services.billing.store import meter_routes, metering, plans, taxes
+from services.billing.service.routed_usage import RoutedUsage
+from services.billing.service.usage_parts import (
+    UsagePart,
+    add_usage,
+    part_of,
+    read_billed_late,
+    read_usage,
+)
+from services.billing.store import metering, plans, taxes
 from services.billing.store.coupons import coupon_discounts
 from services.billing.store.credits import account_grants
 from services.billing.store.pending_lines import fees_of_period, pending_lines
@@ -49,17 +56,6 @@ from services.kernel.period import Period, zone
 
 RATE_SOURCE = "ECB"
 Members = list[tuple[Dimension, Metered]]
-
-
-@dataclass(slots=True)
-class _Part:
-    """Usage of a part of a period under one plan. billed: of it, what an invoice has counted."""
-
-    phase: Phase
-    rates: PlanRates
-    part: Period
-    usage: dict[str, Metered] = field(default_factory=dict)
-    late: dict[str, Metered] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +96,9 @@ class Drafting:
         Raises NothingToInvoice, ExchangeRateMissing, PlanCurrencyMissing.
         """
         tenant_id = target.subscription.tenant_id
-        parts = await self._parts(tx, target)
-        late_parts, claims = await self._late(tx, target, parts)
+        routed = RoutedUsage(tenant_id, target.subscription.subscription_id)
+        parts = await self._parts(tx, target, routed)
+        late_parts, claims = await self._late(tx, target, parts, routed)
         known = await metering.dimensions_of(
             tx,
             {
@@ -136,43 +133,41 @@ class Drafting:
             metered_until=hour_of(target.period.end) if target.include_usage else None,
         )
 
-    async def _parts(self, tx: Transaction, target: Target) -> list[_Part]:
+    async def _parts(self, tx: Transaction, target: Target, routed: RoutedUsage) -> list[UsagePart]:
         """Returns the period cut where plan, quantity or mode changed, with the usage of each."""
         subscription = target.subscription
         tenant_id, period = subscription.tenant_id, target.period
         phases = await phases_in(tx, tenant_id, subscription.subscription_id, period)
-        parts = [
-            _Part(phase, await self._rates_of(tx, target, phase, within), within)
-            for phase in phases
-            if (within := phase.within(period)) is not None
-        ]
+        parts = await self._cut(tx, target, phases, period)
         if not parts:
             raise NothingToInvoice(subscription_id=subscription.subscription_id)
         if target.include_usage and not target.account.department_id:
-            await _read_usage(tx, tenant_id, parts)
+            await read_usage(tx, tenant_id, parts, routed)
         return parts
 
-    async def _rates_of(
-        self, tx: Transaction, target: Target, phase: Phase, part: Period
-    ) -> PlanRates:
-        """Returns the prices of a part; metered charges are ours where no route has its hours."""
-        subscription = target.subscription
-        plan = target.plan or await plans.find_plan(tx, phase.plan_id, phase.plan_version)
-        if plan is None:
-            raise NothingToInvoice(plan_id=phase.plan_id)
-        rates = plan.rates_in(subscription.currency_code)
-        hours = metered_period(part)
-        if not metered_charges(rates) or hours is None:
-            return rates
-        routes = await meter_routes.routes_of(
-            tx, subscription.tenant_id, subscription.subscription_id
-        )
-        is_routed = target.plan is None and any(route.covers(hours) for route in routes)
-        return rates if is_routed else rated_here(rates)
+    async def _cut(
+        self, tx: Transaction, target: Target, phases: Iterable[Phase], period: Period
+    ) -> list[UsagePart]:
+        """Returns what is of a period of each phase, with its prices."""
+        parts: list[UsagePart] = []
+        for phase in phases:
+            within = phase.within(period)
+            if within is None:
+                continue
+            plan = target.plan or await plans.find_plan(tx, phase.plan_id, phase.plan_version)
+            if plan is None:
+                raise NothingToInvoice(plan_id=phase.plan_id)
+            rates = plan.rates_in(target.subscription.currency_code)
+            if metered_charges(rates):
+                # What no route has of their usage is priced here, like any other.
+                parts.append(UsagePart(phase, rated_here(rates), within, target.plan is None))
+            else:
+                parts.append(UsagePart(phase, rates, within))
+        return parts
 
     async def _late(
-        self, tx: Transaction, target: Target, parts: Sequence[_Part]
-    ) -> tuple[list[_Part], list[tuple[datetime, str]]]:
+        self, tx: Transaction, target: Target, parts: Sequence[UsagePart], routed: RoutedUsage
+    ) -> tuple[list[UsagePart], list[tuple[datetime, str]]]:
         """Adds late usage of the period to its parts; returns that of earlier periods, and all."""
         subscription = target.subscription
         if not target.include_usage or target.account.department_id or target.plan is not None:
@@ -181,27 +176,31 @@ class Drafting:
         end = hour_of(target.period.end)
         waiting = (await metering.waiting_late_usage(tx, {tenant_id: end})).get(tenant_id, [])
         claims: list[tuple[datetime, str]] = []
-        earlier: dict[tuple[datetime, datetime], _Part] = {}
+        earlier: dict[tuple[datetime, datetime], UsagePart] = {}
         for hour_at, dimension_id, amount in waiting:
-            own = _part_of(parts, hour_at)
-            if own is not None:
-                _add(own.usage, dimension_id, amount)
-            elif (before := await self._earlier(tx, target, hour_at)) is not None:
-                part = earlier.setdefault((before.part.start, before.part.end), before)
-                _add(part.late, dimension_id, amount)
-            else:
+            own = part_of(parts, hour_at)
+            before = None if own is not None else await self._earlier(tx, target, hour_at)
+            part = own or before
+            if part is None:
                 continue  # before the subscription began: nobody pays for it
             claims.append((hour_at, dimension_id))
+            if part.may_be_routed and await routed.route_of(tx, hour_at, [dimension_id]):
+                continue  # the provider is told of it, as of all usage of that hour
+            if own is not None:
+                add_usage(own.usage, dimension_id, amount)
+            else:
+                known = earlier.setdefault((part.part.start, part.part.end), part)
+                add_usage(known.late, dimension_id, amount)
         for part in earlier.values():
-            await _read_usage(tx, tenant_id, [part])
+            await read_usage(tx, tenant_id, [part], routed)
             hours = metered_period(part.part)
             if hours is not None:
-                billed = await metering.billed_late_usage(tx, tenant_id, hours)
-                for dimension_id, amount in billed.items():
-                    _add(part.usage, dimension_id, amount)
+                await read_billed_late(tx, tenant_id, part, hours, routed)
         return list(earlier.values()), claims
 
-    async def _earlier(self, tx: Transaction, target: Target, hour_at: datetime) -> _Part | None:
+    async def _earlier(
+        self, tx: Transaction, target: Target, hour_at: datetime
+    ) -> UsagePart | None:
         """Returns the part of the earlier period that an hour falls into."""
         subscription = target.subscription
         calendar = subscription.calendar.period(hour_at)
@@ -210,12 +209,7 @@ class Drafting:
             return None
         period = Period(start, calendar.end)
         phases = await phases_in(tx, subscription.tenant_id, subscription.subscription_id, period)
-        parts = [
-            _Part(phase, await self._rates_of(tx, target, phase, within), within)
-            for phase in phases
-            if (within := phase.within(period)) is not None
-        ]
-        return _part_of(parts, hour_at)
+        return part_of(await self._cut(tx, target, phases, period), hour_at)
 
     async def _pending(self, tx: Transaction, target: Target) -> list[ExactLine]:
         """Returns the fees and prorations that wait for this invoice."""
@@ -230,7 +224,7 @@ class Drafting:
         self,
         tx: Transaction,
         target: Target,
-        parts: Sequence[_Part],
+        parts: Sequence[UsagePart],
         pending: Sequence[ExactLine],
     ) -> InvoiceTerms:
         account, subscription = target.account, target.subscription
@@ -265,7 +259,7 @@ class _Lines:
         self._used: dict[str, ExchangeRate] = {}
         self.members: dict[str, Members] = {}
 
-    def of_usage(self, parts: Iterable[_Part]) -> list[ExactLine]:
+    def of_usage(self, parts: Iterable[UsagePart]) -> list[ExactLine]:
         lines: list[ExactLine] = []
         for part in parts:
             is_free = part.phase.mode is not PhaseMode.BILLED
@@ -273,7 +267,7 @@ class _Lines:
             lines += usage_lines(part.rates, sums, part.part, exchange=self._exchange(part, sums))
         return lines
 
-    def of_late(self, parts: Iterable[_Part]) -> list[ExactLine]:
+    def of_late(self, parts: Iterable[UsagePart]) -> list[ExactLine]:
         lines: list[ExactLine] = []
         for part in parts:
             is_free = part.phase.mode is not PhaseMode.BILLED
@@ -287,7 +281,7 @@ class _Lines:
         return [self._used[code] for code in sorted(self._used)]
 
     def _sums(
-        self, part: _Part, usage: dict[str, Metered], *, is_free: bool, is_late: bool | None
+        self, part: UsagePart, usage: dict[str, Metered], *, is_free: bool, is_late: bool | None
     ) -> list[UsageSum]:
         """is_late: of which lines the usage is the content; None for none."""
         metered = [
@@ -300,7 +294,7 @@ class _Lines:
                 self.members[key] = members
         return [one for one, _ in found]
 
-    def _exchange(self, part: _Part, sums: Iterable[UsageSum]) -> Exchange:
+    def _exchange(self, part: UsagePart, sums: Iterable[UsageSum]) -> Exchange:
         """Returns the rates that usage priced by its cost needs. Raises ExchangeRateMissing."""
         to_currency = self._target.subscription.currency_code
         by_cost = {
@@ -328,28 +322,6 @@ class _Lines:
         return Exchange(to_currency, {code: each.rate for code, each in self._used.items()})
 
 
-async def _read_usage(tx: Transaction, tenant_id: str, parts: Sequence[_Part]) -> None:
-    """Adds what is metered of the parts' hours."""
-    wanted = [(part, hours) for part in parts if (hours := metered_period(part.part)) is not None]
-    found = await metering.usage_of(tx, [(tenant_id, hours) for _, hours in wanted])
-    for (part, _), usage in zip(wanted, found, strict=True):
-        for dimension_id, amount in usage.items():
-            _add(part.usage, dimension_id, amount)
-
-
-def _part_of(parts: Iterable[_Part], hour_at: datetime) -> _Part | None:
-    for part in parts:
-        hours = metered_period(part.part)
-        if hours is not None and hour_at in hours:
-            return part
-    return None
-
-
-def _add(usage: dict[str, Metered], dimension_id: str, amount: Metered) -> None:
-    known = usage.get(dimension_id)
-    usage[dimension_id] = amount if known is None else total_of((known, amount))
-
-
 async def _taxes(tx: Transaction, target: Target) -> dict[str, AppliedTax]:
     account = target.account
     address = account.particulars.address
@@ -375,7 +347,7 @@ async def _settlement(tx: Transaction, target: Target) -> Settlement | None:
 async def _commitment(
     tx: Transaction,
     target: Target,
-    part: _Part,
+    part: UsagePart,
     pending: Sequence[ExactLine],
 ) -> Commitment | None:
     """Returns the least the period costs; of a period cut short, its share of a whole one."""

@@ -11,6 +11,8 @@ from typing import Protocol
 from services.billing.domain.invoice_record import Invoice, InvoiceLine
 from services.billing.domain.metering import Dimension, Metered, hour_of, metered_period
 from services.billing.errors import InvoiceLineNotFound, InvoiceNotFound
+from services.billing.errors.metered import UsageEventUnknown
+from services.billing.service.whereabouts import Whereabouts, whereabouts
 from services.billing.store import invoices as rows
 from services.billing.store import metering
 from services.kernel.database import Database, Transaction
@@ -114,11 +116,14 @@ class Tracing:
 
     async def find_invoice_lines(
         self, tenant_id: str, source: str, event_id: str
-    ) -> tuple[list[tuple[Invoice, InvoiceLine]], bool]:
-        """Returns the lines that bill an event, and whether it waits for the next invoice."""
+    ) -> tuple[list[tuple[Invoice, InvoiceLine]], Whereabouts]:
+        """Returns the lines that bill an event, and what becomes of it.
+
+        Raises UsageEventUnknown.
+        """
         event = await self._events.find(tenant_id, source, event_id)
         if event is None:
-            return [], False
+            raise UsageEventUnknown(source=source, event_id=event_id)
         hour_at = hour_of(event.start_at)
         async with self._database.read(tenant_id) as tx:
             ids = await metering.dimension_ids(tx, tenant_id, event.dimension)
@@ -130,8 +135,10 @@ class Tracing:
                 since = await _counted_before(tx, invoice, line)
                 if hours is not None and hour_at in hours and _is_counted(event, invoice, since):
                     billing.append((invoice, line))
-            is_metered = await metering.is_metered(tx, tenant_id, ids, hour_at)
-        return billing, is_metered and not billing
+            if billing:
+                numbers = sorted({invoice.number or "a draft" for invoice, _ in billing})
+                return billing, Whereabouts(explanation=f"It is billed on {', '.join(numbers)}.")
+            return [], await whereabouts(tx, tenant_id, ids, event.start_at)
 
 
 async def _line(

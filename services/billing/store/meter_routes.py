@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import select
+
 from services.billing.domain.metered_route import (
     MeterReport,
     MeterRoute,
     ReportState,
+    RouteProgress,
     RouteState,
 )
 from services.billing.domain.metering import Metered
+from services.billing.tables.meters import meter_route as table
+from services.billing.tables.provider import SELLER_TENANT
+from services.kernel.filter import FieldType, FilterField
+from services.kernel.listing import Listing
+from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.period import Period
 from services.kernel.transaction import Transaction
 
@@ -58,6 +66,39 @@ WHERE state IN ('opening', 'open', 'closing')
 ORDER BY 1, 2
 """
 
+_ROUTES = Listing(
+    filters={
+        "subscription_id": FilterField(FieldType.STRING, table.c.subscription_id),
+        "account_id": FilterField(FieldType.STRING, table.c.account_id),
+        "state": FilterField(
+            FieldType.CHOICE,
+            table.c.state,
+            choices={each.name: each.value for each in RouteState},
+        ),
+        "start_time": FilterField(FieldType.TIMESTAMP, table.c.starts_at),
+    },
+    orders={"start_time": table.c.starts_at, "route_id": table.c.route_id},
+    default_order="start_time desc",
+    tie_break="route_id",
+)
+
+_TOLD = """
+SELECT route_id, charge_id,
+    coalesce(sum(quantity) FILTER (WHERE state IN ('sending', 'sent')), 0)::bigint AS quantity,
+    count(*) FILTER (WHERE state IN ('sending', 'canceling')) AS unsettled,
+    count(*) FILTER (WHERE state = 'failed') AS failed
+FROM billing.meter_report WHERE tenant_id = $1 AND route_id = ANY ($2::text[])
+GROUP BY route_id, charge_id ORDER BY route_id, charge_id
+"""
+
+# The seller's settings are those of every tenant that has none of its own.
+_THROUGH = """
+SELECT route.* FROM billing.meter_route AS route WHERE state IN ('open', 'closing')
+    AND (tenant_id = $1 OR ($1 = $2 AND NOT EXISTS (
+        SELECT FROM billing.provider_settings AS own WHERE own.tenant_id = route.tenant_id)))
+ORDER BY tenant_id, starts_at, route_id
+"""
+
 _USAGE = """
 SELECT dimension_id, sum(quantity) AS quantity, sum(cost) AS cost, sum(events)::bigint AS events
 FROM (
@@ -78,6 +119,12 @@ def _route_of(row: Mapping[str, Any]) -> MeterRoute:
 async def wanted_routes(tx: Transaction) -> list[tuple[str, str]]:
     """Returns tenant and subscription of what a meter may price, for the worker's role."""
     return [(row["tenant_id"], row["subscription_id"]) for row in await tx.driver.fetch(_WANTED)]
+
+
+async def routes_through(tx: Transaction, tenant_id: str) -> list[MeterRoute]:
+    """Returns what is open through a tenant's settings, for the worker's role."""
+    found = await tx.driver.fetch(_THROUGH, tenant_id, SELLER_TENANT)
+    return [_route_of(dict(row)) for row in found]
 
 
 async def owner_of(
@@ -135,6 +182,28 @@ async def routes_of(tx: Transaction, tenant_id: str, subscription_id: str = "") 
         *(tenant_id, subscription_id),
     )
     return [_route_of(dict(row)) for row in rows]
+
+
+async def list_routes(
+    tx: Transaction, page: PageRequest, tokens: PageTokens
+) -> Page[RouteProgress]:
+    """Returns a page of a tenant's routes."""
+    statement = select(table).where(table.c.tenant_id == page.tenant_id)
+    found = await _ROUTES.page(tx, statement, page, tokens)
+    routes = [_route_of(dict(row)) for row in found.items]
+    told = await tx.driver.fetch(_TOLD, page.tenant_id, [route.route_id for route in routes])
+    progress: list[RouteProgress] = []
+    for route in routes:
+        own = [row for row in told if row["route_id"] == route.route_id]
+        progress.append(
+            RouteProgress(
+                route=route,
+                told={row["charge_id"]: row["quantity"] for row in own},
+                unsettled=sum(row["unsettled"] for row in own),
+                failed=sum(row["failed"] for row in own),
+            )
+        )
+    return Page(progress, found.next_page_token)
 
 
 async def reports_of(tx: Transaction, tenant_id: str, route_id: str) -> list[MeterReport]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -73,6 +74,20 @@ async def save(tx: Transaction, invoice: MeteredInvoice) -> None:
         *(invoice.rated, invoice.total, invoice.amount_paid, invoice.hosted_url),
         *(invoice.created_at, invoice.seen_at),
     )
+
+
+async def ids_at(
+    tx: Transaction, tenant_id: str, route_id: str, instants: Sequence[datetime]
+) -> list[str]:
+    """Returns which invoices of a route bill what was counted at some instants, oldest first."""
+    found = await tx.driver.fetch(
+        "SELECT provider_invoice_id FROM billing.metered_invoice AS invoice"
+        " WHERE tenant_id = $1 AND route_id = $2 AND state <> 'void' AND EXISTS (SELECT"
+        " FROM unnest($3::timestamptz[]) AS told(at) WHERE at >= start_at AND at < end_at)"
+        " ORDER BY created_at, provider_invoice_id",
+        *(tenant_id, route_id, list(instants)),
+    )
+    return [row["provider_invoice_id"] for row in found]
 
 
 async def list_invoices(

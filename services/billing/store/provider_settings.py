@@ -73,6 +73,14 @@ async def find_own(tx: Transaction, tenant_id: str) -> StoredSettings | None:
     return None if row is None else _of(dict(row))
 
 
+async def own_settings(tx: Transaction, tenant_id: str) -> StoredSettings | None:
+    """Returns the tenant's own settings, for reading."""
+    row = await tx.driver.fetchrow(
+        "SELECT * FROM billing.provider_settings WHERE tenant_id = $1", tenant_id
+    )
+    return None if row is None else _of(dict(row))
+
+
 async def find_of_endpoint(tx: Transaction, endpoint_id: str) -> StoredSettings | None:
     """Returns whose endpoint it is; "" is the seller's. For the worker's role."""
     row = await tx.driver.fetchrow(

@@ -68,7 +68,7 @@ class MeterStage:
         await self.stage.use(used(at, quantity), place=self.places)
 
     async def advance(self) -> None:
-        await self.work.routing.advance(self.tenant, self.subscription.subscription_id)
+        await self.work.route_jobs.routing.advance(self.tenant, self.subscription.subscription_id)
 
     async def work_on(self, at: datetime, quantity: str) -> None:
         """Uses something in an hour, and lets the worker come by after it."""

@@ -14,6 +14,7 @@ from services.billing.domain.invoice_state import InvoiceKind, InvoiceState
 from services.billing.service.comparing_usage import UsageAnswer, UsageSums
 from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.provider.providers import API_KEY, Providers
+from services.billing.service.provider.settings import hint
 from services.billing.service.provider.stripe_provider import API_VERSION
 from services.billing.service.provider.work import ProviderWork
 from services.billing.store import accounts, invoices
@@ -65,9 +66,10 @@ async def use_stripe(
         sealed = await envelope.seal(tx, tenant_id, STRIPE_KEY.encode(), API_KEY)
         await tx.driver.execute(
             "INSERT INTO billing.provider_settings (tenant_id, kind, live_mode, api_key,"
-            " api_version, endpoint_id, updated_at)"
-            " VALUES ($1, 'stripe', false, $2, $3, $4, now())",
-            *(tenant_id, sealed, API_VERSION, columns.get("endpoint_id", new_id())),
+            " api_key_hint, api_version, endpoint_id, updated_at)"
+            " VALUES ($1, 'stripe', false, $2, $3, $4, $5, now())",
+            *(tenant_id, sealed, hint(STRIPE_KEY), API_VERSION),
+            columns.get("endpoint_id", new_id()),
         )
 
 

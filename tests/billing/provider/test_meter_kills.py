@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.billing.domain.metered_route import ReportState, RouteState
 from services.billing.service.provider.providers import Providers
-from services.billing.service.provider.routing import ROUTES_JOB
+from services.billing.service.provider.route_jobs import ROUTES_JOB
 from services.kernel.clock import ManualClock, SystemClock
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
@@ -78,6 +78,7 @@ async def test_a_worker_killed_at_every_boundary_tells_each_unit_once(
 async def _end_all_others(database: Database) -> None:
     """Leaves the worker nothing to do for tenants of other tests."""
     async with database.system_transaction() as tx:
+        await tx.driver.execute("DELETE FROM pgqueuer")
         await tx.driver.execute("UPDATE billing.subscription SET state = 'canceled'")
         await tx.driver.execute(
             "UPDATE billing.meter_route SET state = 'closed' WHERE state <> 'refused'"

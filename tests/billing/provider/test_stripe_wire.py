@@ -238,6 +238,7 @@ async def call_everything(provider: StripeProvider) -> None:
     await provider.check()
     assert [event async for event in provider.events_since(since)] == []
     assert [found async for found in provider.invoices_since(since, MARCH.end)] != []
+    assert await provider.has_subscription("sub_1")
 
 
 async def test_every_method_asks_only_what_the_schema_takes() -> None:

@@ -135,6 +135,14 @@ class MeterWorld:
         mine = [s for s in self.of("subscription") if s["customer"] == sent["customer"]]
         return self._list(sent, mine)
 
+    def _GetSubscriptionsSubscriptionExposedId(  # noqa: N802
+        self, _: dict[str, Any], path: list[str]
+    ) -> Answer:
+        if path[3] in self.objects:
+            return 200, self.objects[path[3]]
+        message = f"No such subscription: '{path[3]}'"
+        return 404, stripe_error("invalid_request_error", message, code="resource_missing")
+
     def _DeleteSubscriptionsSubscriptionExposedId(  # noqa: N802
         self, sent: dict[str, Any], path: list[str]
     ) -> Answer:

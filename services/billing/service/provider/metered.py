@@ -12,6 +12,7 @@ from services.billing.domain.metered_route import (
     MeterReport,
     MeterRoute,
     RemoteMeteredInvoice,
+    RouteProgress,
     compare_charges,
     lookup_key,
     metered_charges,
@@ -49,6 +50,11 @@ class MeteredInvoices:
         """Returns a page of invoices, each beside our own rating."""
         async with self._database.read(page.tenant_id) as tx:
             return await metered_invoices.list_invoices(tx, page, self._tokens)
+
+    async def list_meter_routes(self, page: PageRequest) -> Page[RouteProgress]:
+        """Returns a page of routes, each with what was told of it."""
+        async with self._database.read(page.tenant_id) as tx:
+            return await meter_routes.list_routes(tx, page, self._tokens)
 
     async def follow(self, opened: Opened, provider_subscription_id: str, invoice_id: str) -> bool:
         """Keeps an invoice that a webhook tells of; returns False where it is not ours."""

@@ -127,6 +127,10 @@ class Providers:
         owner = stored.settings.tenant_id
         return (await self._shared_open(tx, owner, stored.api_key)).decode()
 
+    def candidate(self, api_key: str) -> StripeProvider:
+        """Opens an account by a key that is not stored yet; the caller closes it."""
+        return StripeProvider(api_key, base_url=self._base_url)
+
     async def _shared_open(self, tx: Transaction, owner: str, sealed: bytes) -> bytes:
         return await self._envelope.open(tx, owner, sealed, API_KEY)
 

@@ -25,24 +25,22 @@ from services.billing.domain.metered_route import (
 from services.billing.domain.metering import hour_of
 from services.billing.domain.operation import Step
 from services.billing.domain.plan import PlanCharge, PricingPlan
-from services.billing.domain.subscription import Phase, PhaseMode, Subscription
+from services.billing.domain.route_terms import end_of
+from services.billing.domain.subscription import PhaseMode, Subscription
 from services.billing.errors import PlanNotFound, SubscriptionNotFound
-from services.billing.service.provider.port import ProviderFault
+from services.billing.errors.metered import MeterRouteOpen
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.pushing import Pushing
 from services.billing.service.provider.reporting import MeterLine, Reporting
-from services.billing.service.provider.steps import Ask, Send, StepRefused, Steps, StepWaits
+from services.billing.service.provider.steps import Ask, Send, StepRefused, Steps
 from services.billing.store import accounts, metering, operations, plans, subscriptions
 from services.billing.store import meter_routes as rows
 from services.kernel.clock import Clock
 from services.kernel.database import Database
-from services.kernel.errors import Error
 from services.kernel.ids import new_id
-from services.kernel.jobs import Job
 from services.kernel.period import Period
 from services.kernel.transaction import Transaction
 
-ROUTES_JOB = "provider_meter_routes"
 log = structlog.get_logger(__name__)
 
 
@@ -66,24 +64,15 @@ class Routing:
         self._reporting = Reporting(database, steps, clock=clock)
         self._clock = clock
 
-    async def run(self, _: Job) -> None:
-        """Carries every route on; one that fails holds no other up."""
-        async with self._database.system_transaction() as tx:
-            wanted = await rows.wanted_routes(tx)
-        for tenant_id, subscription_id in wanted:
-            try:
-                await self.advance(tenant_id, subscription_id)
-            except (StepWaits, ProviderFault, Error) as fault:
-                log.warning("meter route waits", tenant=tenant_id, error=str(fault))
-
     async def advance(self, tenant_id: str, subscription_id: str) -> None:
         """Carries the route of a subscription as far as it goes now; harmless twice.
 
-        Raises StepWaits, ProviderFault, SubscriptionNotFound.
+        Raises StepWaits, ProviderFault, SubscriptionNotFound, MeterRouteOpen.
         """
         opened = await self._providers.of(tenant_id)
         meters = opened.provider.meters
         if meters is None:
+            await self._leave(tenant_id, subscription_id)
             return
         async with self._database.transaction(tenant_id) as tx:
             route = await self._running(tx, tenant_id, subscription_id, opened)
@@ -105,6 +94,23 @@ class Routing:
             await self._reporting.report(line)
         if line.route.state is RouteState.CLOSING:
             await self._close(line)
+
+    async def _leave(self, tenant_id: str, subscription_id: str) -> None:
+        """Gives up a route that was not open yet when the tenant left the provider.
+
+        Raises MeterRouteOpen where one is open there, of which nothing is told any more.
+        """
+        async with self._database.transaction(tenant_id) as tx:
+            for route in await rows.routes_of(tx, tenant_id, subscription_id):
+                if route.state is RouteState.OPENING:
+                    await self._refused(tx, route, "the tenant left before it was open")
+                elif route.state in (RouteState.OPEN, RouteState.CLOSING):
+                    raise MeterRouteOpen(
+                        "Stripe still prices usage of a tenant whose settings say offline; set its"
+                        " key again, and end the route first.",
+                        tenant_id=tenant_id,
+                        subscription_id=subscription_id,
+                    )
 
     async def _running(
         self, tx: Transaction, tenant_id: str, subscription_id: str, opened: Opened
@@ -140,8 +146,11 @@ class Routing:
         phase = held[-1]
         starts_at = hour_of(max(period.start, phase.start_at))
         account = await accounts.find_account(tx, tenant_id, subscription.account_id)
+        automated = await accounts.find_automated(tx, tenant_id, subscription.account_id)
         plan = await plans.find_plan(tx, phase.plan_id, phase.plan_version)
         if plan is None or account is None or account.account.department_id:
+            return None
+        if not automated.include_usage:
             return None
         if not metered_charges(plan.rates_in(subscription.currency_code)):
             return None
@@ -170,14 +179,18 @@ class Routing:
     async def _ended(
         self, tx: Transaction, route: MeterRoute, subscription: Subscription
     ) -> MeterRoute:
-        """Decides the route's last hour, once the terms that it was begun for hold no more."""
+        """Decides the route's last hour, once the terms that it was begun for hold no more.
+
+        Usage that is not to be billed is not told either: its route ends when that is set.
+        """
         if route.ends_at is not None:
             return route
         span = Period(route.starts_at, self._clock.now() + timedelta(seconds=1))
         held = await subscriptions.phases_in(
             tx, route.tenant_id, subscription.subscription_id, span
         )
-        end = _end_of(route, held)
+        automated = await accounts.find_automated(tx, route.tenant_id, route.account_id)
+        end = end_of(route, held, None if automated.include_usage else automated.updated_at)
         if end is None:
             return route
         if route.state is RouteState.OPENING:
@@ -341,21 +354,6 @@ class Routing:
             known = await rows.find_route(tx, route.tenant_id, route.route_id)
             if known is not None:
                 await rows.save_route(tx, replace(known, state=RouteState.CLOSED))
-
-
-def _end_of(route: MeterRoute, held: Sequence[Phase]) -> datetime | None:
-    """Returns when the terms of a route ended, None while they hold."""
-    end: datetime | None = None
-    for phase in held:
-        if phase.end_at is not None and hour_of(phase.end_at) <= route.starts_at:
-            continue
-        terms = (phase.plan_id, phase.plan_version, phase.mode)
-        if terms != (route.plan_id, route.plan_version, PhaseMode.BILLED):
-            return end or phase.start_at
-        if phase.end_at is None:
-            return None
-        end = phase.end_at
-    return end
 
 
 async def _subscription(tx: Transaction, tenant_id: str, subscription_id: str) -> Subscription:

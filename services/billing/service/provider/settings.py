@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from services.billing.domain.operation import Operation
 from services.billing.domain.provider import ProviderKind, ProviderSettings, Secrets
 from services.billing.errors import ProviderSettingsInvalid, ResourceChanged
+from services.billing.service.provider.leaving import Leaving
 from services.billing.service.provider.port import KeyRejected, ProviderFault
 from services.billing.service.provider.providers import (
     API_KEY,
@@ -69,6 +70,7 @@ class Settings:
         self._database = database
         self._envelope = envelope
         self._providers = providers
+        self._leaving = Leaving(database, providers)
         self._tokens = tokens
         self._clock = clock
         self._allows_live_keys = allows_live_keys
@@ -84,8 +86,11 @@ class Settings:
     ) -> ProviderSettings:
         """Stores the tenant's own settings; what is sent already stays where it is.
 
-        Raises ProviderSettingsInvalid, ResourceChanged.
+        Raises ProviderSettingsInvalid, ResourceChanged, MeterRouteOpen, ProviderUnavailable.
         """
+        await self._leaving.require_free(
+            tenant_id, change.settings, change.names, change.secrets.api_key
+        )
         async with self._database.transaction(tenant_id) as tx:
             known = await rows.find_own(tx, tenant_id) or StoredSettings(
                 settings=replace(

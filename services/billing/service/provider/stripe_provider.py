@@ -71,6 +71,16 @@ class StripeProvider:
         self._v1 = self._client.v1
         self.meters: UsageMeters | None = StripeMeters(self._client)
 
+    async def has_subscription(self, provider_subscription_id: str) -> bool:
+        """Tells whether the key's account has a subscription; an ended one counts."""
+        try:
+            await asked(self._v1.subscriptions.retrieve_async(provider_subscription_id))
+        except Refused as fault:
+            if was_gone(fault):
+                return False
+            raise
+        return True
+
     async def create_customer(
         self, key: str, *, tenant_id: str, account_id: str, currency_code: str
     ) -> str:

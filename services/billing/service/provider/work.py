@@ -30,7 +30,12 @@ from services.billing.service.provider.queue import (
     WEBHOOK_JOB,
 )
 from services.billing.service.provider.reconciling import HOURLY_JOB, NIGHTLY_JOB, Reconciling
-from services.billing.service.provider.routing import ROUTES_JOB, Routing
+from services.billing.service.provider.route_jobs import (
+    ROUTE_ATTEMPTS,
+    ROUTE_JOB,
+    ROUTES_JOB,
+    RouteJobs,
+)
 from services.billing.service.provider.settings import Settings
 from services.billing.service.provider.settling import Settling
 from services.billing.service.provider.steps import Steps
@@ -64,7 +69,7 @@ class ProviderWork:
     reconciling: Reconciling
     metered: MeteredInvoices
     polling: Polling
-    routing: Routing
+    route_jobs: RouteJobs
 
     @classmethod
     def of(
@@ -91,13 +96,12 @@ class ProviderWork:
         credit = Credits(database, journal, tokens=tokens, clock=clock)
         following = Following(database, moves, journal, credit=credit, clock=clock)
         collecting = Collecting(database, providers, steps, moves, following, clock=clock)
-        comparison = UsageComparison(database, usage)
-        settling = Settling(database, rates, clock=clock)
         charges = ChargeEvents(database, journal, clock=clock)
         metered = MeteredInvoices(database, tokens=tokens, clock=clock)
         polling = Polling(database, providers, clock=clock)
         reconciling = Reconciling(
-            *(database, providers, following, comparison, settling),
+            *(database, providers, following, UsageComparison(database, usage)),
+            Settling(database, rates, clock=clock),
             metered=metered,
             polling=polling,
             tokens=tokens,
@@ -125,7 +129,7 @@ class ProviderWork:
             reconciling=reconciling,
             metered=metered,
             polling=polling,
-            routing=Routing(database, providers, steps, pushing, clock=clock),
+            route_jobs=RouteJobs(database, providers, steps, pushing, clock=clock),
         )
 
     def register(self, jobs: JobWorker) -> None:
@@ -136,10 +140,13 @@ class ProviderWork:
         jobs.handle(CREDIT_JOB, self.closing.run_credit, concurrency=CONCURRENCY)
         jobs.handle(WEBHOOK_JOB, self.handling.run, concurrency=1)
         jobs.handle(RECONCILE_JOB, self.reconciling.run, concurrency=1)
+        jobs.handle(
+            ROUTE_JOB, self.route_jobs.run_one, concurrency=CONCURRENCY, attempts=ROUTE_ATTEMPTS
+        )
         for cron, name, handler in (
             ("* * * * *", SWEEP_JOB, self.sweeping.run),
             ("* * * * *", INBOX_SWEEP_JOB, self.handling.sweep),
-            ("*/10 * * * *", ROUTES_JOB, self.routing.run),
+            ("*/10 * * * *", ROUTES_JOB, self.route_jobs.run),
             ("3 * * * *", EVENTS_JOB, self.polling.run),
             ("7 * * * *", HOURLY_JOB, self.reconciling.run_hourly),
             ("25 3 * * *", NIGHTLY_JOB, self.reconciling.run_nightly),

@@ -172,8 +172,10 @@ def _followed(connection: Connection, job: ExportJob, output: Output) -> ExportJ
 
 
 def _download(connection: Connection, job: ExportJob, target: Path, output: Output) -> None:
-    expires, signature = parts_of(job.download_path)
-    request = DownloadExportRequest(export_id=job.export_id, expires=expires, signature=signature)
+    link = parts_of(job.download_path)
+    request = DownloadExportRequest(
+        export_id=link.file_id, expires=link.expires, signature=link.signature
+    )
     client = connection.client
     answers: Any = client.asynchronous.exports.DownloadExport(request, timeout=_DOWNLOAD_SECONDS)
     pieces: Iterator[Any] = client.iterate(aiter(answers))

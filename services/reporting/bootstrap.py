@@ -51,6 +51,7 @@ from services.reporting.service.charts import Charts
 from services.reporting.service.dashboards import KIND as DASHBOARD_CACHE
 from services.reporting.service.dashboards import Dashboards
 from services.reporting.service.detecting import Detection
+from services.reporting.service.downloads import Downloads
 from services.reporting.service.exports.anomaly_rows import AnomalyRows
 from services.reporting.service.exports.exporting import Exports, ExportSources
 from services.reporting.service.exports.jobs import ExportJobs
@@ -297,12 +298,12 @@ def build_exports(
     exports = Exports(usage, sources, clock=clock)
     links = Links(settings.page_token_secret)
     retention = timedelta(days=settings.export_retention_days)
-    jobs = ExportJobs(
-        database, exports, usage, links=links, tokens=tokens, clock=clock, retention=retention
-    )
+    jobs = ExportJobs(database, exports, usage, tokens=tokens, clock=clock, retention=retention)
     return Exporting(
         at_once=exports,
-        servicer=ExportServicer(jobs=jobs, links=links),
+        servicer=ExportServicer(
+            jobs=jobs, downloads=Downloads(database, links, clock=clock), links=links
+        ),
         jobs=jobs,
         workers=export_workers(database, jobs),
     )
@@ -322,7 +323,13 @@ def build_reports(
     kept = timedelta(days=settings.report_retention_days)
     reports = Reports(database, usage, tokens=tokens, kept=kept, clock=clock)
     notifier = BudgetNotifier(budget) if budget is not None else None
-    mailing = ReportMailing(database, notifier, public_url=settings.public_url)
+    mailing = ReportMailing(
+        database,
+        notifier,
+        links=Links(settings.page_token_secret),
+        public_url=settings.public_url,
+        clock=clock,
+    )
     making = ReportMaking(
         peers,
         charts,

@@ -43,7 +43,7 @@ def written(path: Path, *rows: dict[str, Any]) -> str:
 def test_export_is_followed_and_written_to_a_file(
     finops: Finops, suite: Suite, data_dir: Path
 ) -> None:
-    path = "/api/v1/finops/exports/e1:download?expires=1900000000&signature=mac.acme"
+    path = "/api/v1/finops/files/e1/usage.json?expires=1900000000&signature=mac.acme"
     done = job(
         state=report_model_pb2.JOB_STATE_SUCCEEDED, row_count=1, byte_count=5, download_path=path
     )
@@ -68,6 +68,7 @@ def test_export_is_followed_and_written_to_a_file(
     assert isinstance(created, schedule_service_pb2.CreateExportRequest)
     assert (created.export.dataset, created.export.format) == ("usage", "json")
     assert isinstance(fetched, schedule_service_pb2.DownloadExportRequest)
+    assert fetched.export_id == "e1"
     assert (fetched.expires, fetched.signature) == (1_900_000_000, "mac.acme")
 
 

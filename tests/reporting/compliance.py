@@ -20,6 +20,8 @@ from services.kernel.database import Database
 from services.kernel.pagination import PageTokens
 from services.kernel.workers import Workers
 from services.reporting.api.compliance_wiring import Complying, Peers, build_compliance
+from services.reporting.domain.links import Links
+from services.reporting.service.downloads import Downloads
 from services.reporting.settings import ReportingSettings
 from services.reporting.worker import compliance_workers
 from tests.reporting.conftest import SECRETS
@@ -43,6 +45,7 @@ class Office:
     retention: Any
     server: LocalServer
     complying: Complying
+    downloads: Downloads
 
     async def ended(self, subject_case_id: str) -> model.SubjectCase:
         """Waits for the end of a case and returns it."""
@@ -118,5 +121,6 @@ async def office_of(
             compliance_service_pb2_grpc.RetentionServiceStub(channel),
             server,
             complying,
+            Downloads(database, Links(settings.page_token_secret), clock=clock),
         )
     await workers.stop(5)

@@ -11,23 +11,39 @@ from finops.reporting.v1 import (
     report_messages_pb2 as messages,
 )
 from finops.reporting.v1 import report_model_pb2 as model
-from finops.reporting.v1 import reporting_service_pb2_grpc, schedule_service_pb2_grpc
+from finops.reporting.v1 import (
+    reporting_service_pb2_grpc,
+    schedule_service_pb2,
+    schedule_service_pb2_grpc,
+)
 
 from services.kernel.database import Database
 from services.kernel.workers import Workers
 from services.reporting.api.reports import ReportMethods
 from services.reporting.bootstrap import ReportingService
+from services.reporting.domain.links import LinkParts
 from tests.support.server import serving
 from tests.support.waiting import eventually
 
 
+def request_of(link: LinkParts) -> schedule_service_pb2.DownloadExportRequest:
+    """Returns what a link asks for."""
+    return schedule_service_pb2.DownloadExportRequest(
+        export_id=link.file_id,
+        file_name=link.file_name,
+        expires=link.expires,
+        signature=link.signature,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Stubs of one tenant's administrator."""
+    """Stubs of one tenant's administrator. files: of one without a token."""
 
     tenant_id: str
     reports: Any
     schedules: Any
+    files: Any
 
     async def made(self, **report: Any) -> model.Report:
         """Creates a report and waits for its end."""
@@ -79,6 +95,7 @@ async def reporter_of(
                 tenant,
                 reporting_service_pb2_grpc.ReportingServiceStub(channel),
                 schedule_service_pb2_grpc.ReportScheduleServiceStub(channel),
+                schedule_service_pb2_grpc.ExportServiceStub(server.plain),
             )
     finally:
         await workers.stop(5)

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from finops.reporting.v1 import report_model_pb2 as model
@@ -27,10 +26,12 @@ from services.kernel.job_worker import ATTEMPTS, JobWorker
 from services.kernel.jobs import Job
 from services.reporting.bootstrap import ReportingService
 from services.reporting.domain.exports import ExportFormat, ExportWish
+from services.reporting.domain.links import parts_of
 from services.reporting.service.exports import exporting, jobs
 from services.reporting.store import files
 from tests.reporting.conftest import Caller
 from tests.reporting.exported import rows_of
+from tests.reporting.reporter import request_of
 from tests.reporting.test_exports import PERIOD, record, used
 from tests.support.database import ServiceDatabase, connection
 from tests.support.server import LocalServer, refused
@@ -70,12 +71,7 @@ async def run(built: ReportingService, caller: Caller, export_id: str, attempt: 
 
 
 def link_of(export: model.ExportJob) -> messages.DownloadExportRequest:
-    query = parse_qs(urlsplit(export.download_path).query)
-    return messages.DownloadExportRequest(
-        export_id=export.export_id,
-        expires=int(query["expires"][0]),
-        signature=query["signature"][0],
-    )
+    return request_of(parts_of(export.download_path))
 
 
 async def download(
@@ -135,7 +131,7 @@ async def test_link_that_was_changed_or_is_over_opens_nothing(
 
     for refusal in (changed, over):
         assert refusal.reason == "LINK_REFUSED"
-        assert refusal.metadata == {"export_id": made.export_id}
+        assert refusal.metadata == {"file_id": made.export_id}
 
 
 async def test_file_is_deleted_when_its_time_is_over_and_the_export_says_so(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.database import Database
-from services.reporting.domain.links import Links
+from services.reporting.domain.links import Links, parts_of
 from services.reporting.errors import FileGone
 from services.reporting.store import files
 
@@ -99,7 +99,12 @@ def test_link_opens_one_file_of_one_tenant_until_it_expires(tenant: str, seconds
 
 
 def test_link_is_a_path_that_the_download_serves() -> None:
-    path = LINKS.path("acme", "f1", NOW)
+    path = LINKS.path("acme", "f1", NOW, file_name="june 1/2.pdf")
 
-    assert path.startswith("/api/v1/finops/exports/f1:download?expires=1781515800&signature=")
+    begin = "/api/v1/finops/files/f1/june%201%2F2.pdf?expires=1781515800&signature="
+    assert path.startswith(begin)
     assert path.endswith(".acme")
+    link = parts_of(path)
+    assert link[:3] == ("f1", "june 1/2.pdf", 1_781_515_800)
+    earlier = NOW - timedelta(seconds=1)
+    assert LINKS.tenant_of(link.signature, "f1", link.expires, now=earlier) == "acme"

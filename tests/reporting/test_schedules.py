@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,13 +23,15 @@ from services.kernel.period import zone
 from services.reporting import bootstrap
 from services.reporting.bootstrap import ReportingService
 from services.reporting.convert.notifications import BudgetNotifier
+from services.reporting.domain.links import LinkParts, Links, parts_of
 from services.reporting.errors import NoticeRefused
-from services.reporting.service.schedules_mailing import ReportNotice
+from services.reporting.service import schedules_mailing
+from services.reporting.service.schedules_mailing import ReportMailing, ReportNotice
 from services.reporting.service.schedules_ticks import last_tick, next_tick
 from services.reporting.settings import ReportingSettings
 from tests.budget.alerts.receiving import Mailbox, smtp_receiver
 from tests.reporting.conftest import NOW, SECRETS, Caller
-from tests.reporting.reporter import Reporter, reporter_of
+from tests.reporting.reporter import Reporter, reporter_of, request_of
 from tests.support.database import migrated
 from tests.support.server import LocalServer, refused, service_token_of, serving
 from tests.support.waiting import eventually
@@ -278,7 +281,71 @@ async def test_a_scheduled_report_is_mailed_once_with_its_files(
     assert "chargeback-2026-06-01.xlsx" in names
     text = parts[0].get_payload(decode=True).decode()
     assert "Cost: 140.00" in text
-    assert f"https://finops.example.com/api/v1/finops/reports/{report.report_id}/content" in text
+    (link,) = links_in(text)
+    assert link.file_name == "chargeback-2026-06-01.pdf"
+
+
+def links_in(text: str) -> list[LinkParts]:
+    """Returns the links of a text, each of which is a line's end."""
+    found = re.findall(r"https://finops\.example\.com(/\S+)", text)
+    return [parts_of(path) for path in found]
+
+
+async def test_a_report_too_large_for_a_mail_comes_as_links_that_end(
+    caller: Caller,
+    usage_server: LocalServer,
+    reporting_database: Database,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(schedules_mailing, "ATTACHED_BYTES_MAX", 1)
+    notices: list[ReportNotice] = []
+
+    class Outbox:
+        async def publish(self, notice: ReportNotice) -> None:
+            notices.append(notice)
+
+    settings = ReportingSettings(**SECRETS, public_url="https://finops.example.com/")
+    channel = usage_server.channel_with(service_token_of("reporting", tenant=""))
+    built = bootstrap.build(reporting_database, channel, channel, settings, clock=clock)
+    links = Links(settings.page_token_secret)
+    mailing = ReportMailing(
+        reporting_database, Outbox(), links=links, public_url=settings.public_url, clock=clock
+    )
+    async with reporter_of(built, reporting_database, caller.tenant_id) as reporter:
+        schedule = await created(
+            reporter,
+            recipients=["cfo@example.com"],
+            formats=[model.REPORT_FORMAT_CSV, model.REPORT_FORMAT_HTML],
+        )
+        await reporter.schedules.RunReportSchedule(
+            messages.RunReportScheduleRequest(schedule_id=schedule.schedule_id)
+        )
+        (report,) = await made_by(reporter, schedule.schedule_id)
+        await reporter.ended(report.report_id)
+
+        payload = f'{{"report_id": "{report.report_id}"}}'.encode()
+        await mailing.run(Job(1, "report-mail", payload, 1, caller.tenant_id))
+
+        (notice,) = notices
+        sent = links_in(notice.body)
+        fetched = []
+        for link in sent:
+            request = request_of(link)
+            fetched.append([part async for part in reporter.files.DownloadExport(request)])
+        clock.advance(timedelta(days=7))
+        request = request_of(sent[0])
+        over = await refused(anext(aiter(reporter.files.DownloadExport(request))))
+    assert notice.files == []
+    assert "These links open them until 22 Jun 2026, 09:30 UTC:" in notice.body
+    names = ["chargeback-2026-05-01.html", "chargeback-2026-05-01.zip"]
+    assert [link.file_name for link in sent] == names
+    assert [parts[0].content_type for parts in fetched] == [
+        "text/html; charset=utf-8",
+        "application/zip",
+    ]
+    assert notice.link.endswith(sent[0].signature)
+    assert over.reason == "LINK_REFUSED"
 
 
 async def test_a_notice_that_the_budget_service_refuses_is_no_success(

@@ -23,7 +23,8 @@ from finops.usage.v1 import (
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
 from services.kernel.jobs import Job
-from services.reporting.errors import RecordsKeepComing
+from services.reporting.domain.links import parts_of
+from services.reporting.errors import FileGone, LinkRefused, RecordsKeepComing
 from services.reporting.service import subjects as subjects_service
 from services.reporting.service import subjects_work
 from tests.reporting.compliance import Office, office_of, shelf_server
@@ -227,7 +228,12 @@ async def test_a_collection_is_a_zip_of_what_every_service_stores(
     request = messages.GetSubjectDataRequest(subject_case_id=case.subject_case_id)
 
     content = b"".join([part.data async for part in office.compliance.GetSubjectData(request)])
+    link = parts_of(case.download_path)
+    stored, linked = await office.downloads.download_export(link)
 
+    assert link.file_name == f"subject-{case.subject_case_id}.zip"
+    assert stored.media_type == "application/zip"
+    assert b"".join([part async for part in linked]) == content
     assert counted(case) == {"budget.note": (2, 0), "usage.note": (2, 0)}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
@@ -240,6 +246,8 @@ async def test_a_collection_is_a_zip_of_what_every_service_stores(
     await office.complying.subjects.expire()
     gone = await refused(anext(aiter(office.compliance.GetSubjectData(request))))
     assert gone.reason == "SUBJECT_DATA_NOT_READY"
+    with pytest.raises(LinkRefused):
+        await office.downloads.download_export(link)
 
 
 async def test_an_erasure_takes_what_was_collected_of_the_person(
@@ -255,6 +263,8 @@ async def test_an_erasure_takes_what_was_collected_of_the_person(
     request = messages.GetSubjectDataRequest(subject_case_id=case.subject_case_id)
     gone = await refused(anext(aiter(office.compliance.GetSubjectData(request))))
     assert gone.reason == "SUBJECT_DATA_NOT_READY"
+    with pytest.raises(FileGone):
+        await office.downloads.download_export(parts_of(case.download_path))
     async with connection(owner_url) as driver:
         kept = await driver.fetchval(
             "SELECT count(*) FROM reporting.file_chunk WHERE tenant_id = $1", tenant

@@ -15,7 +15,8 @@ from google.api.httpbody_pb2 import HttpBody
 
 from services.reporting.api.tenant import as_tenant
 from services.reporting.convert import compliance as convert
-from services.reporting.convert import subjects
+from services.reporting.convert import files, subjects
+from services.reporting.domain.links import Links
 from services.reporting.service.compliance import Compliance
 from services.reporting.service.subjects import Subjects
 
@@ -25,8 +26,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
     """Serves ComplianceService."""
 
-    def __init__(self, *, compliance: Compliance, subjects: Subjects) -> None:
-        """Takes the use cases."""
+    def __init__(self, *, compliance: Compliance, subjects: Subjects, links: Links) -> None:
+        """links: sign the paths of what was collected."""
+        self._links = links
         self._compliance = compliance
         self._subjects = subjects
 
@@ -61,7 +63,9 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         known = await self._subjects.export_subject_data(
             as_tenant(request.tenant_id), request.subject_id, request.reason
         )
-        return messages.ExportSubjectDataResponse(subject_case=subjects.from_case(known))
+        return messages.ExportSubjectDataResponse(
+            subject_case=subjects.from_case(known, self._links)
+        )
 
     async def GetSubjectData(
         self, request: messages.GetSubjectDataRequest, _: Context
@@ -70,7 +74,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         stored, content = await self._subjects.get_subject_data(
             as_tenant(request.tenant_id), request.subject_case_id
         )
-        async for part in subjects.from_content(content, stored.media_type):
+        async for part in files.from_content(stored, content):
             yield part
 
     async def EraseSubject(
@@ -81,7 +85,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         known = await self._subjects.erase_subject(
             tenant_id, request.subject_id, request.reason, dry_run=request.dry_run
         )
-        return messages.EraseSubjectResponse(subject_case=subjects.from_case(known))
+        return messages.EraseSubjectResponse(subject_case=subjects.from_case(known, self._links))
 
     async def GetSubjectCase(
         self, request: messages.GetSubjectCaseRequest, _: Context
@@ -89,11 +93,11 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         """Gets a case."""
         tenant_id = as_tenant(request.tenant_id)
         known = await self._subjects.get_subject_case(tenant_id, request.subject_case_id)
-        return messages.GetSubjectCaseResponse(subject_case=subjects.from_case(known))
+        return messages.GetSubjectCaseResponse(subject_case=subjects.from_case(known, self._links))
 
     async def ListSubjectCases(
         self, request: messages.ListSubjectCasesRequest, _: Context
     ) -> messages.ListSubjectCasesResponse:
         """Lists cases."""
         page = subjects.to_page(request, as_tenant(request.tenant_id))
-        return subjects.from_page(await self._subjects.list_subject_cases(page))
+        return subjects.from_page(await self._subjects.list_subject_cases(page), self._links)

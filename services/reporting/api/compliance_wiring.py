@@ -21,6 +21,7 @@ from services.reporting.api.retention import RetentionServicer
 from services.reporting.convert.compliance_peers import StubAuditPeer, StubKeyReader
 from services.reporting.convert.peers import StubUsageReader
 from services.reporting.convert.subject_peers import StubPersonReader, StubRecordsPeer
+from services.reporting.domain.links import Links
 from services.reporting.service.compliance import Compliance
 from services.reporting.service.compliance_peers import OwnAudit
 from services.reporting.service.retention import Retention
@@ -106,7 +107,8 @@ def build_compliance(
     sharing = HoldSharing(database, collections, records)
     retention = Retention(database, collections, subjects, sharing, tokens=tokens, clock=clock)
     runs = RetentionRuns(database, collections, records, tokens=tokens, clock=clock)
-    serving = ComplianceServicer(compliance=compliance, subjects=subjects)
+    links = Links(settings.page_token_secret)
+    serving = ComplianceServicer(compliance=compliance, subjects=subjects, links=links)
     keeping = RetentionServicer(retention=retention, runs=runs)
     return Complying(
         servicers=[

@@ -12,7 +12,9 @@ from google.api.httpbody_pb2 import HttpBody
 
 from services.reporting.api.tenant import as_tenant
 from services.reporting.convert import exports as convert
+from services.reporting.convert import files
 from services.reporting.domain.links import Links
+from services.reporting.service.downloads import Downloads
 from services.reporting.service.exports.exporting import Exports
 from services.reporting.service.exports.jobs import ExportJobs
 
@@ -38,9 +40,10 @@ class ExportMethods:
 class ExportServicer(schedule_service_pb2_grpc.ExportServiceServicer):
     """Serves ExportService."""
 
-    def __init__(self, *, jobs: ExportJobs, links: Links) -> None:
-        """links: sign the paths of finished files."""
+    def __init__(self, *, jobs: ExportJobs, downloads: Downloads, links: Links) -> None:
+        """links: sign the paths of finished files, which `downloads` serves."""
         self._jobs = jobs
+        self._downloads = downloads
         self._links = links
 
     async def CreateExport(
@@ -76,6 +79,6 @@ class ExportServicer(schedule_service_pb2_grpc.ExportServiceServicer):
         self, request: messages.DownloadExportRequest, _: Context
     ) -> AsyncIterator[HttpBody]:
         """Streams a file to whoever holds its link."""
-        link = (request.export_id, request.expires, request.signature)
-        async for kind, content in self._jobs.download_export(*link):
-            yield HttpBody(content_type=kind, data=content)
+        stored, content = await self._downloads.download_export(files.to_link(request))
+        async for message in files.from_content(stored, content):
+            yield message

@@ -10,6 +10,7 @@ from finops.reporting.v1 import report_messages_pb2 as messages
 from google.api.httpbody_pb2 import HttpBody
 
 from services.reporting.api.tenant import as_tenant
+from services.reporting.convert import files
 from services.reporting.convert import reports as convert
 from services.reporting.service.reports import Reports
 
@@ -62,5 +63,5 @@ class ReportMethods:
         stored, content = await self._reports.get_report_content(
             as_tenant(request.tenant_id), request.report_id, wanted
         )
-        async for message in convert.from_content(stored, content):
+        async for message in files.from_content(stored, content):
             yield message

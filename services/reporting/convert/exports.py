@@ -23,7 +23,7 @@ from services.reporting.domain.exports import (
 )
 from services.reporting.domain.links import Links
 from services.reporting.domain.report.report import JobState
-from services.reporting.service.exports.exporting import may_read
+from services.reporting.service.exports.exporting import file_name, may_read
 
 LIST: Final = "finops.reporting.v1.ExportService/ListExports"
 SAID: Final = {
@@ -96,7 +96,12 @@ def from_export(export: Export, links: Links) -> model.ExportJob:
     start, end = _ends(export.question)
     path = ""
     if is_done and may_read(wish):
-        path = links.path(export.tenant_id, export.export_id, export.expires_at)
+        path = links.path(
+            export.tenant_id,
+            export.export_id,
+            export.expires_at,
+            file_name=file_name(export.question),
+        )
     return model.ExportJob(
         export_id=export.export_id,
         dataset=wish.dataset,

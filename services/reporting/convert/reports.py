@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from finops.common.v1.progress_pb2 import Progress
 from finops.reporting.v1 import report_messages_pb2 as messages
 from finops.reporting.v1 import report_model_pb2 as model
-from google.api.httpbody_pb2 import HttpBody
 
 from services.kernel.errors import FieldViolations
 from services.kernel.listing import page_request
@@ -21,7 +20,6 @@ from services.reporting.convert.instants import (
 )
 from services.reporting.domain.report.document import Risk, Section
 from services.reporting.domain.report.report import Report, ReportFormat, ReportKind, ReportWish
-from services.reporting.domain.stored_file import StoredFile
 from services.reporting.service.reports import MadeReport
 
 LIST = "finops.reporting.v1.ReportingService/ListReports"
@@ -106,14 +104,6 @@ def from_report(report: Report) -> model.Report:
         end_time=from_optional(report.ended_at),
         expire_time=from_instant(report.expires_at),
     )
-
-
-async def from_content(
-    stored: StoredFile, content: AsyncIterator[bytes]
-) -> AsyncIterator[HttpBody]:
-    """Converts a file, a chunk a message."""
-    async for chunk in content:
-        yield HttpBody(content_type=stored.media_type, data=chunk)
 
 
 def _figures(sections: Sequence[Section]) -> list[model.ReportFigure]:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Final
 
 from finops.common.v1.progress_pb2 import Progress
 from finops.records.v1.records_model_pb2 import CollectionCount
 from finops.reporting.v1 import compliance_messages_pb2 as messages
 from finops.reporting.v1 import compliance_model_pb2 as model
-from google.api.httpbody_pb2 import HttpBody
 
+from services.kernel.caller import current_caller
 from services.kernel.listing import page_request
 from services.kernel.pagination import Page, PageRequest
 from services.reporting.convert.instants import from_instant, from_optional
+from services.reporting.domain.links import Links
 from services.reporting.domain.subjects import (
     CaseKind,
     CaseState,
     Stage,
+    SubjectCase,
     total,
 )
 from services.reporting.service.subjects import KnownCase
 
+COLLECT: Final = "subjects.export"  # the permission of GetSubjectData
 LIST: Final = "finops.reporting.v1.ComplianceService/ListSubjectCases"
 
 
@@ -30,16 +32,19 @@ def to_page(request: messages.ListSubjectCasesRequest, tenant_id: str) -> PageRe
     return page_request(request, tenant_id=tenant_id, method=LIST)
 
 
-def from_page(page: Page[KnownCase]) -> messages.ListSubjectCasesResponse:
+def from_page(page: Page[KnownCase], links: Links) -> messages.ListSubjectCasesResponse:
     """Converts a page."""
     return messages.ListSubjectCasesResponse(
-        subject_cases=[from_case(each) for each in page.items],
+        subject_cases=[from_case(each, links) for each in page.items],
         next_page_token=page.next_page_token,
     )
 
 
-def from_case(known: KnownCase) -> model.SubjectCase:
-    """Converts a case. Its counts are what was changed, else what was found."""
+def from_case(known: KnownCase, links: Links) -> model.SubjectCase:
+    """Converts a case. Its counts are what was changed, else what was found.
+
+    It has a link while there is a file that the caller may fetch.
+    """
     case, steps = known.case, known.steps
     is_over = case.state is CaseState.SUCCEEDED
     is_erased = is_over and case.kind is CaseKind.ERASURE and not case.dry_run
@@ -69,10 +74,12 @@ def from_case(known: KnownCase) -> model.SubjectCase:
         create_time=from_instant(case.created_at),
         end_time=from_optional(case.ended_at),
         expire_time=from_optional(case.expires_at),
+        download_path=_path(case, links),
     )
 
 
-async def from_content(content: AsyncIterator[bytes], media_type: str) -> AsyncIterator[HttpBody]:
-    """Converts a file as it is read."""
-    async for part in content:
-        yield HttpBody(content_type=media_type, data=part)
+def _path(case: SubjectCase, links: Links) -> str:
+    is_there = case.state is CaseState.SUCCEEDED and bool(case.file_id)
+    if not is_there or case.expires_at is None or not current_caller().may(COLLECT):
+        return ""
+    return links.path(case.tenant_id, case.file_id, case.expires_at, file_name=case.file_name)

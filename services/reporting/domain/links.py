@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from datetime import UTC, datetime
-from typing import Final
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 _MAC_BYTES: Final = 24  # 2^-192 to guess; short enough that a mail does not break the link
+# How long a link serves that is sent to people: as long as a mail is likely to be read.
+SENT_LINK_TIME: Final = timedelta(days=7)
 _DIVIDER: Final = "."  # not among the characters of base 64 for URLs
 
 
@@ -24,13 +26,17 @@ class Links:
         """secret: shared by all replicas; links die when it changes."""
         self._key = hmac.digest(secret, b"file link", hashlib.sha256)
 
-    def path(self, tenant_id: str, file_id: str, expires_at: datetime) -> str:
-        """Returns the path under which `DownloadExport` serves a file until an instant."""
+    def path(self, tenant_id: str, file_id: str, expires_at: datetime, *, file_name: str) -> str:
+        """Returns the path under which `DownloadExport` serves a file until an instant.
+
+        file_name: what browsers save it as; the signature does not hold it.
+        """
         expires = int(expires_at.timestamp())
         query = urlencode(
             {"expires": expires, "signature": self.signature(tenant_id, file_id, expires)}
         )
-        return f"/api/v1/finops/exports/{quote(file_id, safe='')}:download?{query}"
+        place = "/".join(quote(part, safe="") for part in (file_id, file_name))
+        return f"/api/v1/finops/files/{place}?{query}"
 
     def signature(self, tenant_id: str, file_id: str, expires: int) -> str:
         """Returns the signature, at most 96 characters. expires: seconds since 1970."""
@@ -51,7 +57,18 @@ class Links:
         return base64.urlsafe_b64encode(mac).decode()
 
 
-def parts_of(path: str) -> tuple[int, str]:
-    """Returns expiry and signature of a path that `Links.path` gave."""
-    query = parse_qs(urlsplit(path).query)
-    return int(query["expires"][0]), query["signature"][0]
+class LinkParts(NamedTuple):
+    """What a link consists of. expires: seconds since 1970."""
+
+    file_id: str
+    file_name: str
+    expires: int
+    signature: str
+
+
+def parts_of(path: str) -> LinkParts:
+    """Returns the parts of a path that `Links.path` gave."""
+    split = urlsplit(path)
+    file_id, file_name = map(unquote, split.path.rsplit("/", 2)[1:])
+    query = parse_qs(split.query)
+    return LinkParts(file_id, file_name, int(query["expires"][0]), query["signature"][0])

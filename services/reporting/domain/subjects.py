@@ -93,6 +93,11 @@ class SubjectCase:
         return f"subject-cases/{self.subject_case_id}"
 
     @property
+    def file_name(self) -> str:
+        """What the file of a collection is called."""
+        return f"subject-{self.subject_case_id}.zip"
+
+    @property
     def key_name(self) -> str:
         """The data key that the person's id is sealed under, destroyed at the end."""
         return f"subject-case.{self.subject_case_id}"

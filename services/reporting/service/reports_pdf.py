@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
-
-import typst
+from typing import TYPE_CHECKING, Any, Final
 
 from services.reporting.domain.report.document import (
     Cell,
@@ -29,6 +28,9 @@ from services.reporting.service.reports_html import TEMPLATES
 from services.reporting.service.reports_numbers import Writing, locale_of
 from services.reporting.service.reports_tables import titles_of, unit_of
 
+if TYPE_CHECKING:
+    import typst
+
 LONG_TEXT: Final = 24  # characters; from here on a text is broken into lines
 SHORT_TEXT: Final = 10  # as a day, which stays in one line
 TEMPLATE: Final = TEMPLATES / "report.typ"
@@ -43,8 +45,12 @@ def _font_folder() -> Path:
     raise FileNotFoundError("install font-source-sans-pro, which reports are set in")
 
 
-# Read once; a document takes a few milliseconds with them at hand.
-FONTS: Final = typst.Fonts(font_paths=[_font_folder()])
+@cache  # a document takes a few milliseconds with them at hand
+def _fonts() -> typst.Fonts:
+    """Returns the fonts of documents, read at the first one, as is their library of 12 MB."""
+    import typst  # noqa: PLC0415 - as said
+
+    return typst.Fonts(font_paths=[_font_folder()])
 
 
 def pdf_document(document: Document, draw: Draw, base_url: str, made_at: datetime) -> bytes:
@@ -53,9 +59,11 @@ def pdf_document(document: Document, draw: Draw, base_url: str, made_at: datetim
     The same document gives the same bytes on the same machine; names in scripts that the report's
     font lacks are set in fonts of the machine.
     """
+    import typst  # noqa: PLC0415 - as `_fonts`
+
     pdf: bytes = typst.compile(
         TEMPLATE.read_bytes(),
-        font_paths=FONTS,
+        font_paths=_fonts(),
         sys_inputs={"document": json.dumps(_Plain(document, draw, base_url).document())},
         timestamp=int(made_at.timestamp()),
     )
@@ -66,9 +74,11 @@ def page_pictures(
     document: Document, draw: Draw, base_url: str, *, pixels_per_inch: float
 ) -> list[bytes]:
     """Returns each page as PNG."""
+    import typst  # noqa: PLC0415 - as `_fonts`
+
     pages: bytes | list[bytes] = typst.compile(
         TEMPLATE.read_bytes(),
-        font_paths=FONTS,
+        font_paths=_fonts(),
         sys_inputs={"document": json.dumps(_Plain(document, draw, base_url).document())},
         format="png",
         ppi=pixels_per_inch,

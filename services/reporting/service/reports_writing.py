@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -34,19 +34,25 @@ EXTENSIONS: Final[Mapping[ReportFormat, str]] = {
 XLSX_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
+def written_instant(instant: datetime, time_zone: str, locale: str) -> str:
+    """Returns an instant by the clocks of a zone, with the zone's name."""
+    tz = zone(time_zone)
+    text: str = format_datetime(
+        instant.astimezone(tz), "d MMM y, HH:mm", tzinfo=tz, locale=locale_of(locale)
+    )
+    return f"{text} {tz.key}"
+
+
 def document_of(report: Report, currency_code: str, sections: Sequence[Section]) -> Document:
     """Returns the document of a report's sections."""
     locale = locale_of(report.wish.locale)
     words = Wording(str(locale.language))
-    tz = zone(report.time_zone)
-    made = format_datetime(
-        report.created_at.astimezone(tz), "d MMM y, HH:mm", tzinfo=tz, locale=locale
-    )
+    made = written_instant(report.created_at, report.time_zone, report.wish.locale)
     facts = [
         (words.word("Tenant"), report.tenant_id),
         (words.word("Currency"), currency_code),
         (words.word("Asked for by"), report.author),
-        (words.word("On"), f"{made} {tz.key}"),
+        (words.word("On"), made),
     ]
     if report.wish.filter:
         facts.append((words.word("Only"), report.wish.filter))

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
+from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
 from services.kernel.jobs import Job, enqueue
+from services.reporting.domain.links import SENT_LINK_TIME, Links
 from services.reporting.domain.report.document import Section
 from services.reporting.domain.report.report import JobState, Report
 from services.reporting.domain.report.schedule import ReportSchedule
 from services.reporting.domain.report.wording import Wording
+from services.reporting.domain.stored_file import StoredFile
 from services.reporting.service.reports_numbers import Writing, locale_of
-from services.reporting.service.reports_writing import subtitle_of
+from services.reporting.service.reports_writing import subtitle_of, written_instant
 from services.reporting.store import files as file_rows
 from services.reporting.store import reports as report_rows
 from services.reporting.store import schedules as rows
 from services.reporting.store.reports import ReportFile
 
 JOB: Final = "report-mail"
-# A mail's files together; larger reports are sent as a link alone. The queue takes 10 MiB.
+# A mail's files together; of larger reports links are sent. The queue takes 10 MiB.
 ATTACHED_BYTES_MAX: Final = 8 << 20
 TITLE_LENGTH: Final = 200  # the queue's own bound
 log = structlog.get_logger(__name__)
@@ -36,6 +40,13 @@ class AttachedFile:
     name: str
     media_type: str
     content: bytes
+
+
+class MadeFile(NamedTuple):
+    """A file that a report has, and its bytes."""
+
+    stored: StoredFile
+    byte_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +76,21 @@ class Notifier(Protocol):
 class ReportMailing:
     """Tells those whom a schedule names when its report has ended."""
 
-    def __init__(self, database: Database, notifier: Notifier | None, *, public_url: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        notifier: Notifier | None,
+        *,
+        links: Links,
+        public_url: str,
+        clock: Clock,
+    ) -> None:
         """notifier: None where no budget service is connected. public_url: of the REST API."""
         self._database = database
         self._notifier = notifier
+        self._links = links
         self._public_url = public_url.rstrip("/")
+        self._clock = clock
 
     async def queue(self, tx: Transaction, report: Report) -> None:
         """Queues the sending of a schedule's report, in the transaction that ends it."""
@@ -94,22 +115,27 @@ class ReportMailing:
             # It was connected when the schedule was made; the report itself is there.
             log.warning("report is not sent", report=report_id, reason="no budget service")
             return
-        attached = await self._attached(tenant_id, files)
-        notice = self._notice(report, schedule, list(sections.values()), attached)
+        made = await self._made(tenant_id, files)
+        attached = await self._attached(tenant_id, made)
+        notice = self._notice(report, schedule, list(sections.values()), made, attached)
         await self._notifier.publish(notice)
 
-    async def _attached(
-        self, tenant_id: str, files: Sequence[ReportFile]
-    ) -> Sequence[AttachedFile]:
-        if sum(each.byte_count for each in files) > ATTACHED_BYTES_MAX:
-            return []
+    async def _made(self, tenant_id: str, files: Sequence[ReportFile]) -> Sequence[MadeFile]:
         found = []
         for each in files:
             async with self._database.read(tenant_id) as tx:
                 stored = await file_rows.find(tx, tenant_id, each.file_id)
-            if stored is None:
-                continue
-            content = file_rows.read(self._database, tenant_id, each.file_id)
+            if stored is not None:
+                found.append(MadeFile(stored, each.byte_count))
+        return found
+
+    async def _attached(self, tenant_id: str, made: Sequence[MadeFile]) -> Sequence[AttachedFile]:
+        if sum(each.byte_count for each in made) > ATTACHED_BYTES_MAX:
+            return []
+        found = []
+        for each in made:
+            stored = each.stored
+            content = file_rows.read(self._database, tenant_id, stored.file_id)
             chunks = [chunk async for chunk in content]
             found.append(
                 AttachedFile(
@@ -123,18 +149,24 @@ class ReportMailing:
         report: Report,
         schedule: ReportSchedule,
         sections: Sequence[Section],
-        files: Sequence[AttachedFile],
+        made: Sequence[MadeFile],
+        attached: Sequence[AttachedFile],
     ) -> ReportNotice:
         words = Wording(str(locale_of(report.wish.locale).language))
         is_made = report.state is JobState.SUCCEEDED
-        path = f"/api/v1/finops/reports/{report.report_id}"
+        expires_at = min(self._clock.now() + SENT_LINK_TIME, report.expires_at)
+        links = {each: self._link(report.tenant_id, each, expires_at) for each in made}
+        lines = _lines(report, sections, words)
+        if made and not attached:
+            lines += ["", *_link_lines(report, links, expires_at, words)]
+        page = f"{self._public_url}/api/v1/finops/reports/{report.report_id}"
         title = report.title if is_made else f"{words.word('Failed')}: {report.title}"
         return ReportNotice(
             tenant_id=report.tenant_id,
             key=f"report-{report.report_id}",
             event_type="report.ready" if is_made else "report.failed",
             title=title[:TITLE_LENGTH],
-            body="\n".join(_lines(report, sections, words, has_files=bool(files))),
+            body="\n".join(lines),
             payload=json.dumps(
                 {
                     "report_id": report.report_id,
@@ -143,16 +175,19 @@ class ReportMailing:
                     "state": report.state.name,
                 }
             ),
-            link=f"{self._public_url}{path}" + ("/content" if is_made else ""),
+            link=next(iter(links.values()), page),
             addresses=schedule.recipients,
             channel_ids=schedule.channel_ids,
-            files=files,
+            files=attached,
         )
 
+    def _link(self, tenant_id: str, made: MadeFile, expires_at: datetime) -> str:
+        stored = made.stored
+        path = self._links.path(tenant_id, stored.file_id, expires_at, file_name=stored.file_name)
+        return f"{self._public_url}{path}"
 
-def _lines(
-    report: Report, sections: Sequence[Section], words: Wording, *, has_files: bool
-) -> list[str]:
+
+def _lines(report: Report, sections: Sequence[Section], words: Wording) -> list[str]:
     locale = locale_of(report.wish.locale)
     lines = [report.title, subtitle_of(report), ""]
     if report.state is not JobState.SUCCEEDED:
@@ -163,6 +198,14 @@ def _lines(
         for section in sections
         for tile in section.tiles
     ]
-    if not has_files:
-        lines.append(words.word("The files are too large for a mail; fetch them here."))
     return lines
+
+
+def _link_lines(
+    report: Report, links: Mapping[MadeFile, str], expires_at: datetime, words: Wording
+) -> list[str]:
+    until = written_instant(expires_at, report.time_zone, report.wish.locale)
+    told = "The files are too large for a mail. These links open them until {until}:"
+    return [words.word(told, until=until)] + [
+        f"{each.stored.file_name}: {link}" for each, link in links.items()
+    ]

@@ -220,7 +220,7 @@ class SubjectWork:
                 tx,
                 case.tenant_id,
                 file_id,
-                file_name=f"subject-{case.subject_case_id}.zip",
+                file_name=case.file_name,
                 media_type="application/zip",
             )
             await self._note(tx, case, file_id=file_id)

@@ -40,15 +40,15 @@ class AllocationRules:
     @asynccontextmanager
     async def _changing(self, tenant_id: str) -> AsyncIterator[Transaction]:
         """Begins a change of a tenant's rules, one after another; cached answers end with it."""
-        await self._contexts.get(tenant_id)  # makes a tenant that is not known yet
+        await self._contexts.frame(tenant_id)  # makes a tenant that is not known yet
         async with self._database.transaction(tenant_id) as tx:
             await bump_revision(tx, tenant_id)
             yield tx
 
     async def _this_hour(self, tenant_id: str) -> datetime:
         """Returns the edge that changes fall on, because roll-ups hold whole hours."""
-        context = await self._contexts.get(tenant_id)
-        return floor(self._clock.now(), Granularity.HOUR, context.tz)
+        tz = (await self._contexts.frame(tenant_id)).tz
+        return floor(self._clock.now(), Granularity.HOUR, tz)
 
     async def create_allocation_rule(self, tenant_id: str, rule: AllocationRule) -> AllocationRule:
         """Creates a rule. Raises AllocationRuleExists, AllocationCycle."""
@@ -124,7 +124,7 @@ class AllocationRules:
 
         Raises InvalidInstant, InvalidPeriod, AllocationCycle, AllocationTooLarge, TooManyGroups.
         """
-        tz = (await self._contexts.get(tenant_id)).tz
+        tz = (await self._contexts.frame(tenant_id)).tz
         period = read_period(start, end, tz, now=self._clock.now())
         question = CostQuestion(tenant_id, period, tz)
         async with self._database.read(tenant_id) as tx:

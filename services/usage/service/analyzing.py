@@ -91,8 +91,8 @@ class Analyses:
         Raises InvalidInstant, InvalidPeriod, InvalidFilter, TooManyGroups, MissingRate.
         """
         tenant_id = question.tenant_id
-        context = await self._contexts.get(tenant_id)
-        tz = context.tz
+        frame = await self._contexts.frame(tenant_id)
+        tz = frame.tz
         asked = read_period(question.start, question.end, tz, now=self._clock.now())
         period = _whole_hours(asked, tz)
         before = previous_period(period, tz)
@@ -103,7 +103,7 @@ class Analyses:
             failed = await failed_cells(tx, tenant_id, period, tz, text=text, limit=CELLS_MAX)
         unit = question.unit or _most(cells, lambda cell: cell.unit, lambda cell: cell.events)
         main = _most(cells, lambda cell: cell.currency_code, lambda cell: cell.billed_cost)
-        code = question.currency_code or main or context.settings.currency_code
+        code = question.currency_code or main or frame.settings.currency_code
         reading = _Reading(tz, unit, code, self._rates if question.currency_code else None)
         rows = [reading.row(cell) for cell in cells]
         rows += [reading.failed_row(cell, period) for cell in failed]

@@ -78,7 +78,7 @@ class CostQueries:
 
     async def frame(self, tenant_id: str) -> tuple[ZoneInfo, datetime]:
         """Returns the tenant's zone and the present instant, which defaults are filled in from."""
-        return (await self._contexts.get(tenant_id)).tz, self._clock.now()
+        return (await self._contexts.frame(tenant_id)).tz, self._clock.now()
 
     async def query_costs(self, question: CostQuestion, page: PageRequest) -> CostPage:
         """Returns one page of the answer.

@@ -44,8 +44,8 @@ class StoredEvents:
         self, page: PageRequest, *, start: str, end: str
     ) -> Page[StoredEvent]:
         """Returns a page of the events of a period, newest usage first unless ordered otherwise."""
-        context = await self._contexts.get(page.tenant_id)
-        period = read_period(start, end, context.tz, now=self._clock.now())
+        tz = (await self._contexts.frame(page.tenant_id)).tz
+        period = read_period(start, end, tz, now=self._clock.now())
         async with self._database.read(page.tenant_id) as tx:
             return await event_rows.list_events(tx, page, period, self._tokens)
 

@@ -55,7 +55,7 @@ class Pricing:
         Raises PlatformAdminsOnly.
         """
         if owner_id:
-            await self._contexts.get(owner_id)  # makes a tenant that is not known yet
+            await self._contexts.frame(owner_id)  # makes a tenant that is not known yet
             begin = self._database.transaction(owner_id)
         elif current_caller().is_platform_admin:
             begin = self._database.system_transaction()
@@ -126,7 +126,7 @@ class Pricing:
 
     async def time_zone(self, owner_id: str) -> str:
         """Returns the zone that the owner's months are cut in; everybody's are cut in UTC."""
-        return (await self._contexts.get(owner_id)).tz.key if owner_id else "UTC"
+        return (await self._contexts.frame(owner_id)).tz.key if owner_id else "UTC"
 
     async def get_price(self, tenant_id: str, price_id: str) -> Price:
         """Returns a price. Raises PriceNotFound."""

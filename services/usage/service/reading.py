@@ -69,7 +69,7 @@ class BulkReading:
 
         Raises UsageArchived, BulkReadersBusy, InvalidFilter, InvalidInstant, InvalidPeriod.
         """
-        tz = (await self._contexts.get(tenant_id)).tz
+        tz = (await self._contexts.frame(tenant_id)).tz
         period = read_period(start, end, tz, now=self._clock.now())
         async with self._turn(tenant_id), self._database.read(tenant_id) as tx:
             archived = await reading.archived_months(tx, period)

@@ -91,7 +91,7 @@ class Reconciler:
     async def _reconcile(
         self, tenant_id: str, start: str, end: str, *, repair: bool
     ) -> Reconciliation:
-        tz = (await self._contexts.get(tenant_id)).tz
+        tz = (await self._contexts.frame(tenant_id)).tz
 
         async def work(tx: Transaction) -> Reconciliation:
             await rollups.lock_mark(tx, tenant_id)

@@ -50,20 +50,31 @@ class Resolution(NamedTuple):
     components_format: str
 
 
-class TenantContext:
-    """One tenant's zone, prices and resolutions."""
+class TenantFrame:
+    """One tenant's settings and zone, which questions need."""
 
-    def __init__(self, tenant_id: str, settings: TenantSettings, index: PriceIndex) -> None:
-        """Takes the tenant's settings and the prices it sees."""
-        self.tenant_id = tenant_id
+    __slots__ = ("checked_at", "settings", "tz")
+
+    def __init__(self, settings: TenantSettings) -> None:
+        """Takes settings that were read just now."""
         self.settings = settings
-        self.index = index
         self.tz = zone(settings.time_zone)
+        self.checked_at = time.monotonic()
+
+
+class TenantContext:
+    """One tenant's zone, prices and resolutions, which recording needs."""
+
+    def __init__(self, tenant_id: str, frame: TenantFrame, index: PriceIndex) -> None:
+        """Takes the tenant's frame and the prices it sees."""
+        self.tenant_id = tenant_id
+        self.settings = frame.settings
+        self.index = index
+        self.tz = frame.tz
         self.hours = HourClock(self.tz)
         self.resolutions: dict[Attributes, list[Resolution]] = {}
         self.rate_plan_ids: dict[str, int] = {}
         self._plans: dict[tuple[str | tuple[str, ...], ...], list[RatePlan]] = {}
-        self.checked_at = time.monotonic()
 
     def find(self, event: UsageEvent) -> Resolution | None:
         """Returns what is known about an event like this one."""
@@ -118,7 +129,8 @@ class TenantContexts:
         """
         self._database = database
         self._envelope = envelope or Envelope([])
-        self._contexts: OrderedDict[str, TenantContext] = OrderedDict()
+        self._frames: OrderedDict[str, TenantFrame] = OrderedDict()
+        self._contexts: dict[str, TenantContext] = {}  # of some of the frames
         self._global: tuple[int, PriceIndex] | None = None
         self._reading_base = asyncio.Lock()
         self._resolutions = 0
@@ -142,33 +154,43 @@ class TenantContexts:
     def forget(self, tenant_id: str) -> None:
         """Drops what is known, after a change of the tenant's prices or settings."""
         if tenant_id == GLOBAL_TENANT:
+            self._frames.clear()
             self._contexts.clear()
             self._global = None
             self._resolutions = 0
             return
+        self._frames.pop(tenant_id, None)
         dropped = self._contexts.pop(tenant_id, None)
         if dropped is not None:
             self._resolutions -= len(dropped.resolutions)
 
-    async def get(self, tenant_id: str) -> TenantContext:
-        """Returns the tenant's context, at most SETTINGS_SECONDS behind a change elsewhere.
+    async def frame(self, tenant_id: str) -> TenantFrame:
+        """Returns the tenant's settings, at most SETTINGS_SECONDS behind a change elsewhere.
 
         A tenant that is not known yet is made, with UTC and USD.
         """
-        context = self._contexts.get(tenant_id)
-        if context is not None:
-            self._contexts.move_to_end(tenant_id)
-            if time.monotonic() - context.checked_at < SETTINGS_SECONDS:
-                return context
+        known = self._frames.get(tenant_id)
+        if known is not None:
+            self._frames.move_to_end(tenant_id)
+            if time.monotonic() - known.checked_at < SETTINGS_SECONDS:
+                return known
         settings = await self._settings(tenant_id)
-        if context is not None and context.settings == settings:
-            context.checked_at = time.monotonic()
-            return context
+        if known is not None and known.settings == settings:
+            known.checked_at = time.monotonic()
+            return known
         self.forget(tenant_id)
-        context = TenantContext(tenant_id, settings, await self._index(tenant_id, settings))
-        self._contexts[tenant_id] = context
-        if len(self._contexts) > TENANTS_MAX:
-            self.forget(next(iter(self._contexts)))
+        frame = self._frames[tenant_id] = TenantFrame(settings)
+        if len(self._frames) > TENANTS_MAX:
+            self.forget(next(iter(self._frames)))
+        return frame
+
+    async def get(self, tenant_id: str) -> TenantContext:
+        """Returns the tenant's frame with its prices, of which the global ones take 25 MB."""
+        frame = await self.frame(tenant_id)
+        context = self._contexts.get(tenant_id)
+        if context is None or context.settings is not frame.settings:
+            index = await self._index(tenant_id, frame.settings)
+            context = self._contexts[tenant_id] = TenantContext(tenant_id, frame, index)
         return context
 
     async def _settings(self, tenant_id: str) -> TenantSettings:

@@ -27,8 +27,9 @@ from services.usage.tables import price as price_table
 from services.usage.tables import price_book as book_table
 from services.usage.tables import tenant as tenant_table
 
-# One statement whatever the number of prices; a catalogue has thousands. Rows hold only what sets
-# them apart from the first one, which is a quarter of the text.
+ADDED_AT_ONCE = 500  # a catalogue has thousands, which as text at once take tens of megabytes
+
+# Rows hold only what sets them apart from the first one, which is a quarter of the text.
 _ADD_PRICES = """
 INSERT INTO usage.price SELECT p.* FROM
     jsonb_populate_record(NULL::usage.price, $1::text::jsonb) AS first,
@@ -180,8 +181,8 @@ async def known_price_ids(
 
 async def add_prices(tx: Transaction, prices: Sequence[Price]) -> None:
     """Adds rows of prices."""
-    if prices:
-        rows = [_json_row(price) for price in prices]
+    for begin in range(0, len(prices), ADDED_AT_ONCE):
+        rows = [_json_row(price) for price in prices[begin : begin + ADDED_AT_ONCE]]
         first = rows[0]
         apart = [{k: v for k, v in row.items() if v != first[k]} for row in rows]
         await tx.driver.execute(_ADD_PRICES, json.dumps(first), json.dumps(apart))

@@ -48,12 +48,13 @@ WHERE t.tenant_id = $1 AND t.price_id = i.price_id AND t.month = i.month
 
 async def current_prices(tx: Transaction, tenant_id: str) -> list[Price]:
     """Returns the prices that stand now of one tenant, or of `*`."""
-    rows = await tx.execute(
+    # Streamed: thousands of rows at once take twice the memory of the prices.
+    rows = tx.stream(
         select(price_table).where(
             price_table.c.tenant_id == tenant_id, price_table.c.superseded_at.is_(None)
         )
     )
-    return [price_of(row) for row in rows.mappings()]
+    return [price_of(row._mapping) async for row in rows]  # noqa: SLF001 - SQLAlchemy's public name
 
 
 async def peak_schedules(tx: Transaction, tenant_id: str) -> list[PeakSchedule]:

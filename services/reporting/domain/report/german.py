@@ -357,8 +357,8 @@ GERMAN: Final[dict[str, str]] = {
     "On": "Am",
     "Only": "Nur",
     "The report could not be made: {why}": "Der Bericht konnte nicht erstellt werden: {why}",
-    "The files are too large for a mail; fetch them here.": (
-        "Die Dateien sind zu gross für eine Mail; hier sind sie abzuholen."
+    "The files are too large for a mail. These links open them until {until}:": (
+        "Die Dateien sind zu gross für eine Mail. Diese Links öffnen sie bis {until}:"
     ),
     "low": "gering",
     "medium": "mittel",

@@ -1,4 +1,4 @@
-"""Exports as long-running work: asked for, made by a worker, fetched by a signed link, forgotten.
+"""Exports as long-running work: asked for, made by a worker, forgotten.
 
 A file is of one snapshot. So when a worker dies or is stopped, the next one begins the file anew
 and replaces what was there; `attempt` fences off a worker that was only thought dead.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -32,13 +31,8 @@ from services.reporting.domain.exports import (
     ExportQuestion,
     ExportWish,
 )
-from services.reporting.domain.links import Links
 from services.reporting.domain.report.report import JobState
-from services.reporting.errors import (
-    ExportNotFound,
-    FileGone,
-    LinkRefused,
-)
+from services.reporting.errors import ExportNotFound
 from services.reporting.service.exports.exporting import Exports, file_name, require_readable
 from services.reporting.service.peers import UsageReader
 from services.reporting.store import exports as store
@@ -78,7 +72,6 @@ class ExportJobs:
         exports: Exports,
         usage: UsageReader,
         *,
-        links: Links,
         tokens: PageTokens,
         clock: Clock,
         retention: timedelta,
@@ -87,7 +80,6 @@ class ExportJobs:
         self._database = database
         self._exports = exports
         self._usage = usage
-        self._links = links
         self._tokens = tokens
         self._clock = clock
         self._retention = retention
@@ -131,20 +123,6 @@ class ExportJobs:
             await store.remove(tx, tenant_id, export_id)
             await files.delete(tx, tenant_id, export_id)
             await _audited(tx, "exports.delete", found)
-
-    async def download_export(
-        self, export_id: str, expires: int, signature: str
-    ) -> AsyncIterator[tuple[str, bytes]]:
-        """Yields media type and content of a file. Raises LinkRefused, FileGone."""
-        tenant_id = self._links.tenant_of(signature, export_id, expires, now=self._clock.now())
-        if tenant_id is None:
-            raise LinkRefused(export_id=export_id)
-        async with self._database.read(tenant_id) as tx:
-            file = await files.find(tx, tenant_id, export_id)
-        if file is None:
-            raise FileGone(file_id=export_id)
-        async for content in files.read(self._database, tenant_id, export_id):
-            yield file.media_type, content
 
     async def run(self, job: Job) -> None:
         """Makes the file of a queued export."""

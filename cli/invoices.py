@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 from finops.billing.v1.invoice_messages_pb2 import (
@@ -22,6 +23,7 @@ from finops.billing.v1.invoice_service_pb2 import (
 )
 
 from cli.connection import ALL_TENANTS, Connection, open_connection
+from cli.errors import CommandError
 from cli.options import (
     DEFAULT_DATA_DIR,
     DataDir,
@@ -36,6 +38,7 @@ from cli.times import utc_text
 
 app = typer.Typer(help="Makes, shows and exports invoices.", no_args_is_help=True)
 _PDF_SECONDS = 120.0
+_RATE_DIGITS = 10
 InvoiceId = Annotated[str, typer.Argument(help="Id of the invoice.", show_default=False)]
 Month = Annotated[
     str, typer.Option("--month", help="Month, YYYY-MM. Default: see above.", show_default=False)
@@ -203,7 +206,8 @@ def pdf(
         )
         content = connection.client.billing.GetInvoicePdf(request, timeout=_PDF_SECONDS).data
     path = output or Path(f"{invoice.number or invoice_id}.pdf")
-    path.write_bytes(content)
+    with _opened(path) as file:
+        file.write(content)
     Output().note(f"{path}: {len(content):,} bytes")
 
 
@@ -221,7 +225,7 @@ def csv(
         invoice = _find(connection, invoice_id)
         request = GetInvoiceCsvRequest(tenant_id=connection.tenant, invoice_id=invoice_id)
         path = output or Path(f"{invoice.number or invoice_id}.csv")
-        with path.open("wb") as file:
+        with _opened(path) as file:
             for chunk in connection.client.invoices.GetInvoiceCsv(request):
                 file.write(chunk.data)
     Output().note(f"{path}: {path.stat().st_size:,} bytes")
@@ -235,6 +239,13 @@ def _open_as_seller(data_dir: Path, url: str, tenant: str) -> Connection:
     named.client.close()
     seller = open_connection(data_dir, url, ALL_TENANTS)
     return Connection(seller.client, named.tenant)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}; see --output") from None
 
 
 def _find(connection: Connection, invoice_id: str) -> Invoice:
@@ -252,13 +263,18 @@ def _show(invoice: Invoice, output: Output) -> None:
         "tax": invoice.tax_total.amount,
         "lines": invoice.line_count,
         "exchange_rates": ", ".join(
-            f"1 {rate.from_currency} = {rate.rate} {rate.to_currency} ({rate.source} "
+            f"1 {rate.from_currency} = {_short(rate.rate)} {rate.to_currency} ({rate.source} "
             f"{rate.rate_date})"
             for rate in invoice.exchange_rates
         ),
         "block_reason": invoice.block_reason,
     }
     output.record({name: value for name, value in fields.items() if value != ""})
+
+
+def _short(rate: str) -> str:
+    """Returns a rate with the digits that people compare; `--format json` has all of them."""
+    return f"{round(Decimal(rate), _RATE_DIGITS).normalize():f}"
 
 
 def _row(invoice: Invoice) -> tuple[object, ...]:

@@ -20,6 +20,7 @@ from services.billing.errors import (
     PlanNotFound,
     PlanNotOnSale,
     PreviewOutdated,
+    SubscriptionStateForbids,
 )
 from services.billing.service import prorating
 from services.billing.service.accounts import Accounts
@@ -132,11 +133,13 @@ class SubscriptionChanges:
         """Changes plan, quantity, coupon or end, with the proration that the preview shows.
 
         Raises SubscriptionNotFound, ResourceChanged, PreviewOutdated, IntervalWaits,
-        PlanNotFound, PlanNotOnSale, PlanCurrencyMissing, CouponNotFound, CouponNotRedeemable.
+        PlanNotFound, PlanNotOnSale, PlanCurrencyMissing, CouponNotFound, CouponNotRedeemable,
+        SubscriptionStateForbids.
         """
         now = self._clock.now().replace(microsecond=0)
         async with self._database.transaction(tenant_id) as tx:
             before = await self._subscriptions.current(tx, tenant_id, subscription_id, etag=etag)
+            _require_running(before)
             at = now
             if preview_id:
                 at = await self._agreed(tx, before, change, preview_id)
@@ -174,6 +177,7 @@ class SubscriptionChanges:
         now = self._clock.now().replace(microsecond=0)
         async with self._database.transaction(tenant_id) as tx:
             before = await self._subscriptions.current(tx, tenant_id, subscription_id)
+            _require_running(before)
             at = (effective_at or now).replace(microsecond=0)
             if at not in before.period:
                 raise InvalidInstant(
@@ -367,3 +371,13 @@ def _title(before: Subscription, after: Subscription) -> str:
     if before.quantity != after.quantity:
         return f"Quantity changed to {after.quantity.normalize():f}"
     return "Subscription changed"
+
+
+def _require_running(subscription: Subscription) -> None:
+    if subscription.state.is_final:
+        raise SubscriptionStateForbids(
+            f"A subscription that is {subscription.state.value} has ended and takes no change;"
+            " create a new one.",
+            subscription_id=subscription.subscription_id,
+            state=subscription.state.value,
+        )

@@ -23,7 +23,9 @@ from services.billing.domain.invoice_state import (
 from services.billing.domain.subscription import Subscription
 from services.billing.errors import (
     ExchangeRateMissing,
+    InvalidInstant,
     InvoiceNotFound,
+    InvoiceStateForbids,
     NothingToInvoice,
     PeriodNotOver,
     PlanNotFound,
@@ -144,6 +146,11 @@ class Invoices:
             )
             if period is None:
                 raise NothingToInvoice(account_id=parties.account.account_id)
+            if period.start > now:
+                raise InvalidInstant(
+                    f"the period begins at {period.start.isoformat()}; preview it from then on",
+                    field="month",
+                )
             plan = await plans.find_plan(tx, plan_id) if plan_id else None
             if plan_id and plan is None:
                 raise PlanNotFound(plan_id=plan_id)
@@ -215,7 +222,12 @@ class Invoices:
             require_etag(etag, invoice.revision)
             require_state(invoice.state, VOIDABLE | {InvoiceState.BLOCKED}, wanted="void it")
             if invoice.amount_paid or invoice.amount_credited:
-                require_state(InvoiceState.PAID, VOIDABLE, wanted="void what money came for")
+                raise InvoiceStateForbids(
+                    "money came for this invoice, or a part of it is credited; make a credit note"
+                    " of what is left instead",
+                    state=invoice.state.value,
+                    wanted="void it",
+                )
             await require_no_charge(tx, invoice)
             await release_billed(tx, self._credit, tenant_id, invoice_id)
             voided = await self._moves.move(

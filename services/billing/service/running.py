@@ -24,6 +24,7 @@ from services.billing.domain.billing_run import (
 )
 from services.billing.domain.invoice_period import month_of, periods_of_month
 from services.billing.errors import (
+    AccountNotFound,
     BillingRunNotFound,
     BillingRunStateForbids,
     NothingToInvoice,
@@ -33,6 +34,7 @@ from services.billing.service.chargeback import queue_chargeback
 from services.billing.service.invoicing import Invoices, Wanted
 from services.billing.service.issuing import Issuing
 from services.billing.service.moving import SYSTEM
+from services.billing.store import accounts as account_rows
 from services.billing.store import runs as rows
 from services.billing.tables.base import GLOBAL_TENANT
 from services.kernel import audit
@@ -83,9 +85,23 @@ class BillingRuns:
         self._clock = clock
 
     async def run_billing(self, wanted: WantedRun) -> BillingRun:
-        """Starts a run over all tenants, or some; a worker does it."""
+        """Starts a run over all tenants, or some; a worker does it.
+
+        Raises PeriodNotOver for a month that has not begun, AccountNotFound.
+        """
         actor = current_caller().subject
         async with self._database.system_transaction() as tx:
+            month = month_of(wanted.month, "UTC") if wanted.month else None
+            # Months begin up to a day apart in the zones of the world.
+            if month is not None and month.start > self._clock.now() + timedelta(days=1):
+                raise PeriodNotOver(end=month.end.isoformat())
+            strangers = await account_rows.without_account(tx, wanted.tenant_ids)
+            if strangers:
+                raise AccountNotFound(
+                    f"No billing account exists of {', '.join(strangers)}; create it first, or"
+                    " leave the tenant out.",
+                    tenant_ids=", ".join(strangers),
+                )
             run = await self.start(tx, wanted, actor=actor)
             await audit.append(
                 tx,

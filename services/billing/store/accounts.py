@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -81,6 +82,15 @@ async def find_account(
         statement = statement.with_for_update()
     row = (await tx.execute(statement)).mappings().one_or_none()
     return None if row is None else _account_of(row)
+
+
+async def without_account(tx: Transaction, tenant_ids: Sequence[str]) -> list[str]:
+    """Returns which of these tenants have no account at all, for the worker's role."""
+    found = await tx.driver.fetch(
+        "SELECT DISTINCT tenant_id FROM billing.account WHERE tenant_id = ANY ($1::text[])",
+        list(tenant_ids),
+    )
+    return sorted(set(tenant_ids) - {row["tenant_id"] for row in found})
 
 
 async def list_accounts(

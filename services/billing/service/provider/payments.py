@@ -39,7 +39,7 @@ from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.errors import Error
 from services.kernel.ids import new_id
-from services.kernel.money import Money
+from services.kernel.money import CurrencyMismatch, Money
 from services.kernel.pagination import Page, PageRequest, PageTokens
 from services.kernel.transaction import Transaction
 
@@ -130,6 +130,12 @@ class Payments:
         require_state(invoice.state, UNPAID, wanted="take a payment")
         await require_no_charge(tx, invoice)
         due = Money(invoice.currency_code, invoice.amount_due)
+        if amount.currency_code != due.currency_code:
+            raise CurrencyMismatch(
+                f"payment.amount: the invoice is in {due.currency_code}; record what came in of it",
+                left=due.currency_code,
+                right=amount.currency_code,
+            )
         if (due - amount).amount < 0:
             raise PaymentExceedsInvoice(due=due, amount=amount)
         payment = Payment(

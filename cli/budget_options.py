@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from finops.budget.v1.budget_model_pb2 import (
@@ -20,6 +20,8 @@ from finops.budget.v1.budget_model_pb2 import (
 from finops.common.v1.money_pb2 import Money
 
 from cli.errors import UsageError
+
+SHARE_MAX: Final = 10  # of the limit
 
 
 class Cadence(StrEnum):
@@ -65,7 +67,9 @@ Zone = Annotated[
 ]
 Thresholds = Annotated[
     list[str] | None,
-    typer.Option("--threshold", help="Share to alert at. Repeat it. [default: 0.5 0.75 0.9 1]"),
+    typer.Option(
+        "--threshold", help="Share to alert at, as 0.8 or 80%. Repeat it. [default: 0.5 0.75 0.9 1]"
+    ),
 ]
 Rollover = Annotated[
     bool, typer.Option("--rollover", help="Carry what is left into the next period.")
@@ -76,10 +80,23 @@ def money_of(text: str) -> Money:
     """Returns `500` or `500 EUR` as money, dollars by default. Raises UsageError."""
     amount, _, currency = text.strip().partition(" ")
     try:
-        Decimal(amount)
+        plain = format(Decimal(amount), "f")
     except InvalidOperation:
-        raise UsageError(f"--amount is a number with a currency, not {text!r}") from None
-    return Money(currency_code=currency.strip().upper() or "USD", amount=amount)
+        raise UsageError(
+            f"--amount is a number such as 1000 or '1000.50 EUR', not {text!r}"
+        ) from None
+    return Money(currency_code=currency.strip().upper() or "USD", amount=plain)
+
+
+def ratio_of(text: str) -> str:
+    """Returns `0.8` or `80%` as a share. Raises UsageError."""
+    try:
+        ratio = Decimal(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except InvalidOperation:
+        ratio = Decimal(0)
+    if not 0 < ratio <= SHARE_MAX:
+        raise UsageError(f"--threshold is a share of the limit such as 0.8 or 80%, not {text!r}")
+    return format(ratio, "f")
 
 
 def scope_of(
@@ -121,6 +138,6 @@ def budget_of(
         period_rule=PeriodRule(time_zone=zone),
         amount=money_of(amount),
         enforcement=BudgetEnforcement.Value(f"BUDGET_ENFORCEMENT_{at_limit.name}"),
-        thresholds=[AlertThreshold(threshold_ratio=ratio) for ratio in thresholds or []],
+        thresholds=[AlertThreshold(threshold_ratio=ratio_of(text)) for text in thresholds or []],
         rollover=RolloverPolicy(enabled=rollover),
     )

@@ -28,6 +28,7 @@ from finops.common.v1.money_pb2 import Money
 from cli import budget_options as options
 from cli.budget_options import AtLimit, Cadence, budget_of, money_of, scope_of
 from cli.connection import open_connection
+from cli.errors import UsageError
 from cli.options import (
     DEFAULT_DATA_DIR,
     DataDir,
@@ -184,6 +185,8 @@ def update(
     form: OutputFormat = Format.TABLE,
 ) -> None:
     """Changes a budget from now on; closed periods keep what they ran under."""
+    if not (amount or at_limit or name):
+        raise UsageError("there is nothing to change; give --amount, --at-limit or --name")
     budget = Budget(budget_id=budget_id, display_name=name)
     if amount:
         budget.amount.CopyFrom(money_of(amount))

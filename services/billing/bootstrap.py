@@ -141,7 +141,7 @@ def make_core(database: Database, peers: Peers, settings: BillingSettings, *, cl
     tokens = PageTokens(settings.page_token_secret)
     feed = BillingFeed(database)
     journal = Journal(feed)
-    rates = ExchangeRates()
+    rates = ExchangeRates(settings.exchange_rates_file)
     envelope = Envelope(settings.encryption_keys)
     accounts = Accounts(
         database,

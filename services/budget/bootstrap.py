@@ -218,7 +218,7 @@ def foundation_of(
     """Makes what several use cases stand on."""
     feed = BudgetFeed(database)
     periods = Periods(feed, alerts.evaluator, clock=clock)
-    indexes, rates = BudgetIndexes(database), ExchangeRates()
+    indexes, rates = BudgetIndexes(database), ExchangeRates(settings.exchange_rates_file)
     movements = SpendLedger(feed, periods, alerts.evaluator)
     return Foundation(
         database=database,

@@ -27,6 +27,7 @@ FILE_BYTES_MAX = 32 * 1024 * 1024  # unpacked; 27 years take 1.7 MB
 
 _SCALE_DIGITS = 8  # the bank publishes at most 6
 _ABSENT = ("", "N/A")
+_LAST = "the last one is of {}, and FINOPS_EXCHANGE_RATES_FILE can name a newer file of the bank's"
 _SMALLEST = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
 
 
@@ -141,7 +142,7 @@ class ExchangeRates:
         is_dead = history is not None and history.newest_day < min(newest_day, day.toordinal())
         is_old = found is not None and (is_dead or (day - found[1]).days > CARRY_DAYS_MAX)
         if found is None or (is_old and not is_old_good):
-            last = f"; the last one is of {found[1]}" if found is not None else ""
+            last = f"; {_LAST.format(found[1])}" if found is not None else ""
             raise MissingRate(
                 f"there is no exchange rate of {currency} for {day}{last}",
                 currency_code=currency,

@@ -63,6 +63,9 @@ class ServiceSettings(BaseSettings):
     peer_key: Path | None = None
     peer_server_name: str | None = None
 
+    # Exchange rates: the European Central Bank's file, newer than the one that is installed.
+    exchange_rates_file: Path | None = None
+
     # What it tells about itself.
     otlp_endpoint: str | None = None
     trace_ratio: float = Field(default=1.0, ge=0, le=1)

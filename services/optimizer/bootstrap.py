@@ -68,7 +68,7 @@ def build(
 ) -> OptimizerService:
     """Makes the use cases, the servicers over them and the workers. usage: that service."""
     tokens = PageTokens(settings.page_token_secret)
-    rates = ExchangeRates()
+    rates = ExchangeRates(settings.exchange_rates_file)
     feed = EncodedFeed(database, table=FEED_TABLE)
     reader = StubUsageReader(usage)
     profiles = TenantProfiles(database, reader, clock=clock)

@@ -88,7 +88,7 @@ def build(
         retention_months=settings.raw_retention_months,
         clock=clock,
     )
-    rates = ExchangeRates()
+    rates = ExchangeRates(settings.exchange_rates_file)
     costs = CostQueries(database, cache, tokens=tokens, clock=clock, rates=rates, contexts=contexts)
     watch, following = CostWatch(database, feed), CostFollowing(database)
     usage = UsageServicer(

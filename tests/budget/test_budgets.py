@@ -206,6 +206,37 @@ async def test_an_instant_beyond_the_calendar_is_named_and_refused(caller: Calle
     ]
 
 
+async def test_a_budget_that_is_over_before_it_begins_is_refused(caller: Caller) -> None:
+    refusal = await refused(create(caller, end_time=at("2026-03-17")))
+
+    assert refusal.fields == ["budget.end_time"]
+
+
+async def test_a_budget_names_only_who_can_be_told(caller: Caller) -> None:
+    threshold = model.AlertThreshold(threshold_ratio="0.5", channel_ids=["nobody"])
+    made = await create(caller)
+
+    by_budget = await refused(create(caller, channel_ids=["nobody"]))
+    by_threshold = await refused(create(caller, thresholds=[threshold]))
+    by_change = await refused(update(caller, made, channel_ids=["nobody"]))
+    policy = await refused(create(caller, escalation_policy_id="none"))
+
+    for refusal in (by_budget, by_threshold, by_change):
+        assert (refusal.reason, refusal.metadata) == (
+            "CHANNEL_NOT_FOUND",
+            {"channel_id": "nobody"},
+        )
+    assert policy.reason == "ESCALATION_POLICY_NOT_FOUND"
+
+
+async def test_a_state_that_no_budget_can_have_is_named_with_those_that_are(caller: Caller) -> None:
+    request = messages.ListBudgetsRequest(filter="state = RUNNING")
+
+    refusal = await refused(caller.budgets.ListBudgets(request))
+
+    assert "ACTIVE" in refusal.message
+
+
 async def test_a_budget_that_would_begin_too_long_ago_is_refused(caller: Caller) -> None:
     refusal = await refused(
         create(caller, cadence=model.BUDGET_CADENCE_DAILY, start_time=at("2025-01-01"))

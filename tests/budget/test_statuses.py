@@ -284,3 +284,9 @@ async def reconciled(
                 key,
                 Decimal(difference),
             )
+
+
+async def test_usage_of_the_future_is_not_replayed(caller: Caller) -> None:
+    refusal = await refused(replay(caller, budget_of(), start="2027-03-01", end="2027-04-01"))
+
+    assert refusal.fields == ["start"]

@@ -176,3 +176,35 @@ def test_a_refusal_is_told_in_the_services_words(finops: Finops, suite: Suite) -
 
     assert result.code == 1
     assert "No budget with this id exists" in result.err
+
+
+def test_amounts_and_shares_are_taken_as_people_write_them(finops: Finops, suite: Suite) -> None:
+    suite.answers[f"{BUDGET}/CreateBudget"] = budget_service_pb2.CreateBudgetResponse(
+        budget=stored()
+    )
+
+    finops(
+        *("budgets", "create", "B", "--amount", "1e3", "--tenant", "acme"),
+        *("--threshold", "80%", "--threshold", "1.5"),
+    )
+
+    asked = suite.requests[-1]
+    assert isinstance(asked, budget_service_pb2.CreateBudgetRequest)
+    assert asked.budget.amount == Money(currency_code="USD", amount="1000")
+    assert [each.threshold_ratio for each in asked.budget.thresholds] == ["0.8", "1.5"]
+
+
+@pytest.mark.parametrize("share", ["0", "80", "x", "-1", "1100%"])
+def test_a_share_of_nothing_or_too_much_says_how_to_write_one(finops: Finops, share: str) -> None:
+    result = finops("budgets", "create", "B", "--amount", "1", f"--threshold={share}")
+
+    assert result.code == 2
+    assert "0.8 or 80%" in result.err
+
+
+def test_a_change_of_nothing_is_not_sent(finops: Finops, suite: Suite) -> None:
+    result = finops("budgets", "update", "b1")
+
+    assert result.code == 2
+    assert "nothing to change" in result.err
+    assert suite.requests == []

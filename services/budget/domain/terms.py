@@ -146,6 +146,11 @@ class BudgetTerms:
         )
 
     @property
+    def told_channels(self) -> set[str]:
+        """Ids of the channels that the budget or one of its thresholds tells."""
+        return {*self.channel_ids, *(name for each in self.thresholds for name in each.channel_ids)}
+
+    @property
     def structure(self) -> tuple[object, ...]:
         """What decides which cost belongs to which period: it changes between periods only."""
         return (self.rule, self.scope, self.cost_type, self.includes_allocated)

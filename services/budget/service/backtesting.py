@@ -119,6 +119,8 @@ def replayed_period(wish: BacktestWish, time_zone: str, now: datetime) -> Period
     end = read_instant("end", wish.end, time_zone) if wish.end else before.end
     if wish.start and not wish.end and end <= start:
         end = now
+    if start >= now:
+        raise FieldViolations([("start", "must be in the past: usage that happened is replayed")])
     return Period(start, end)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from services.budget.domain.alert_errors import ChannelNotFound, EscalationPolicyNotFound
 from services.budget.domain.budget import Budget, BudgetPeriod, BudgetState, BudgetVersion
 from services.budget.domain.change import BudgetChange, ChangeKind
 from services.budget.domain.terms import BudgetTerms
@@ -24,13 +25,14 @@ from services.budget.service.budget_index import BudgetIndexes
 from services.budget.service.directories import Directories
 from services.budget.service.filling import Filling
 from services.budget.service.periods import Periods, change_of_period
-from services.budget.store import budget_lists, budgets
+from services.budget.store import alert_policies, budget_lists, budgets, channels
 from services.budget.store.changes import BudgetFeed
 from services.budget.store.terms import terms_json
 from services.kernel import audit
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
+from services.kernel.errors import FieldViolations
 from services.kernel.ids import new_id
 from services.kernel.pagination import Page, PageRequest, PageTokens
 
@@ -93,11 +95,14 @@ class Budgets:
     async def create_budget(self, draft: BudgetDraft) -> Budget:
         """Creates a budget; unless it is a draft, counts in what was spent since it starts.
 
-        Raises FieldViolations, TooManyPastPeriods, FillContended, UsageRefused.
+        Raises FieldViolations, ChannelNotFound, EscalationPolicyNotFound, TooManyPastPeriods,
+        FillContended, UsageRefused.
         """
         directory = await self._directories.get(draft.tenant_id)
         now = self._clock.now()
         terms = draft.terms(directory.time_zone, now)
+        if terms.end_at is not None and terms.end_at <= now:
+            raise FieldViolations([("budget.end_time", "must be later than now")])
         author = current_caller().subject
         budget = Budget(
             tenant_id=draft.tenant_id,
@@ -109,12 +114,14 @@ class Budgets:
         )
         if draft.is_draft:
             async with self._database.transaction(budget.tenant_id) as tx:
+                await require_receivers(tx, budget)
                 await budgets.add_budget(tx, budget)
                 await self._changed(tx, budget, ChangeKind.CREATED, action="create")
             return budget
         budget = begun(budget, now)
 
         async def store(tx: Transaction) -> None:
+            await require_receivers(tx, budget)
             await budgets.add_budget(tx, budget)
             await self._changed(tx, budget, ChangeKind.CREATED, action="create")
 
@@ -163,7 +170,8 @@ class Budgets:
         What decides which cost belongs to which period changes at the end of a period only; the
         next end is taken where no instant is given. A draft is changed in place.
         Raises BudgetNotFound, BudgetChanged, BudgetEnded, BudgetCurrencyFixed, BudgetStartFixed,
-        EffectiveTimeInClosedPeriod, StructureInsidePeriod, FieldViolations.
+        EffectiveTimeInClosedPeriod, StructureInsidePeriod, ChannelNotFound,
+        EscalationPolicyNotFound, FieldViolations.
         """
         async with self._database.transaction(tenant_id) as tx:
             before = await self._locked(tx, tenant_id, update.budget_id)
@@ -172,6 +180,7 @@ class Budgets:
             if before.state_at(now) is BudgetState.ENDED:
                 raise BudgetEnded(budget_id=before.budget_id)
             after = updated(before, update, author=current_caller().subject, now=now)
+            await require_receivers(tx, after, before)
             if after.is_draft:
                 await budgets.replace_versions(tx, after)
             else:
@@ -235,6 +244,24 @@ def require_etag(budget: Budget, etag: str) -> None:
     """Raises BudgetChanged where the etag is another version's; "" is any."""
     if etag and etag != budget.etag:
         raise BudgetChanged(budget_id=budget.budget_id, etag=budget.etag)
+
+
+async def require_receivers(tx: Transaction, budget: Budget, before: Budget | None = None) -> None:
+    """Refuses a budget that names who cannot be told; what it named before is not asked again.
+
+    Raises ChannelNotFound, EscalationPolicyNotFound.
+    """
+    known = before.newest.terms if before is not None else None
+    terms = budget.newest.terms
+    named = terms.told_channels - (known.told_channels if known is not None else set())
+    missing = named - (await channels.channels_of(tx, budget.tenant_id, sorted(named))).keys()
+    if missing:
+        raise ChannelNotFound(channel_id=min(missing))
+    policy_id = terms.escalation_policy_id
+    if not policy_id or (known is not None and policy_id == known.escalation_policy_id):
+        return
+    if await alert_policies.find_policy(tx, budget.tenant_id, policy_id) is None:
+        raise EscalationPolicyNotFound(policy_id=policy_id)
 
 
 def begun(budget: Budget, now: datetime) -> Budget:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, case, func, literal, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from services.budget.domain.budget import Budget, BudgetIncrease, BudgetPeriod, BudgetVersion
+from services.budget.domain.budget import (
+    Budget,
+    BudgetIncrease,
+    BudgetPeriod,
+    BudgetState,
+    BudgetVersion,
+)
+from services.budget.domain.calendar import Cadence
+from services.budget.domain.terms import Enforcement
 from services.budget.store import budgets
 from services.budget.store.budgets import increase_of, version_of
 from services.budget.store.periods import period_of
@@ -26,6 +36,12 @@ _VERSION_COLUMNS = (
     *("user_id", "resource_type", "project"),
 )
 
+_CHOICES: Final[Mapping[str, type[Enum]]] = {
+    "state": BudgetState,
+    "enforcement": Enforcement,
+    "cadence": Cadence,
+}
+
 
 async def list_budgets(
     tx: Transaction, page: PageRequest, tokens: PageTokens, now: datetime
@@ -39,11 +55,13 @@ async def list_budgets(
             **{
                 name: FilterField(FieldType.STRING, c[name])
                 for name in texts
-                if name not in ("amount", "state", "enforcement", "cadence")
+                if name not in ("amount", *_CHOICES)
             },
             **{
-                name: FilterField(FieldType.STRING, func.upper(c[name]))
-                for name in ("state", "enforcement", "cadence")
+                name: FilterField(
+                    FieldType.CHOICE, c[name], choices={each.name: each.value for each in choices}
+                )
+                for name, choices in _CHOICES.items()
             },
             "labels": FilterField(FieldType.LABELS, c.labels),
             "create_time": FilterField(FieldType.TIMESTAMP, c.create_time),

@@ -8,9 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from finops.billing.v1 import credit_note_model_pb2
+from finops.common.v1.money_pb2 import Money
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.billing.convert.credit_notes import to_wanted
 from services.billing.domain.credit_note import (
     CreditNoteState,
     CreditSettlement,
@@ -30,8 +33,10 @@ from services.billing.service.crediting import CreditNotes, WantedCredit
 from services.billing.service.invoicing import Wanted
 from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.moving import locked_invoice
+from services.billing.store.invoices import save_invoice
 from services.kernel.clock import ManualClock
 from services.kernel.database import Database
+from services.kernel.money import CurrencyMismatch
 from services.kernel.pagination import PageTokens
 from services.kernel.period import Period
 from tests.billing.invoicing_stage import Stage, per_unit, stage_of, used
@@ -199,6 +204,48 @@ async def test_a_credit_note_lowers_what_is_due(stage: Stage, notes: CreditNotes
     assert halfway.amount_due == Decimal("10.00")
     assert rest.total == Decimal("10.00")
     assert after.state is InvoiceState.CREDITED
+
+
+async def test_what_was_paid_of_a_credited_invoice_is_the_customers_credit(
+    stage: Stage, notes: CreditNotes
+) -> None:
+    invoice = await issued(stage, is_paid=False)
+    async with stage.database.transaction(stage.tenant) as tx:
+        invoice = await locked_invoice(tx, stage.tenant, invoice.invoice_id)
+        await save_invoice(tx, replace(invoice, amount_paid=Decimal(4)))
+
+    with stage.caller():
+        note = await notes.create_credit_note(
+            stage.tenant, WantedCredit(invoice_id=invoice.invoice_id, reason="All of it")
+        )
+    after = await stage.invoices.get_invoice(stage.tenant, invoice.invoice_id)
+    async with stage.database.read(stage.tenant) as tx:
+        available = await stage.credits.available(tx, stage.tenant, invoice.account_id)
+        owed = await tx.driver.fetchval(
+            "SELECT open_balance FROM billing.account WHERE tenant_id = $1", stage.tenant
+        )
+
+    assert (note.total, after.state) == (Decimal("12.50"), InvoiceState.PAID)
+    assert [credit.remaining for credit in available] == [Decimal(4)]
+    # Of 12.50 the credit note takes off the 8.50 that were due; the other 4 are credit.
+    assert owed == Decimal("12.50") - Decimal("8.50")
+
+
+async def test_a_credit_note_is_in_its_invoices_currency(stage: Stage, notes: CreditNotes) -> None:
+    invoice = await issued(stage, is_paid=False)
+    [billed] = await stage.lines(invoice.invoice_id)
+    note = credit_note_model_pb2.CreditNote(
+        invoice_id=invoice.invoice_id,
+        reason="Outage",
+        lines=[
+            credit_note_model_pb2.CreditNoteLine(
+                invoice_line_id=billed.line_id, amount=Money(currency_code="EUR", amount="1")
+            )
+        ],
+    )
+
+    with stage.caller(), pytest.raises(CurrencyMismatch, match="the invoice is in USD"):
+        await notes.create_credit_note(stage.tenant, to_wanted(note))
 
 
 async def test_a_paid_invoice_is_credited_to_the_balance(stage: Stage, notes: CreditNotes) -> None:

@@ -25,6 +25,9 @@ def to_wanted(note: model.CreditNote) -> WantedCredit:
             for line in note.lines
         ],
         settlement=CreditSettlement[settlement] if note.settlement else None,
+        currency_codes=frozenset(
+            line.amount.currency_code for line in note.lines if line.HasField("amount")
+        ),
     )
 
 

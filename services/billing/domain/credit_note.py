@@ -18,7 +18,7 @@ from services.billing.errors import (
     InvoiceLineNotFound,
     SettlementForbidden,
 )
-from services.kernel.money import EXACT, add_exactly
+from services.kernel.money import EXACT, add_exactly, format_decimal
 
 
 class CreditNoteState(Enum):
@@ -127,7 +127,8 @@ def credited_lines(
     left = EXACT.subtract(invoice.total, invoice.amount_credited)
     if total <= 0 or total > left:
         raise CreditExceedsInvoice(
-            f"{total} would be credited, and {left} {invoice.currency_code} is left",
+            f"{format_decimal(total)} would be credited, and {format_decimal(left)}"
+            f" {invoice.currency_code} is left",
             total=total,
             left=left,
         )
@@ -143,7 +144,8 @@ def _require_left(invoice: Invoice, line: InvoiceLine, taken: Decimal) -> None:
     low, high = min(line.creditable, ZERO), max(line.creditable, ZERO)
     if not low <= taken <= high:
         raise CreditExceedsInvoice(
-            f"of line {line.position}, {line.creditable} is left, not {taken}",
+            f"of line {line.position}, {format_decimal(line.creditable)} is left, not"
+            f" {format_decimal(taken)}",
             line_id=line.line_id,
             creditable=line.creditable,
         )

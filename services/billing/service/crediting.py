@@ -39,7 +39,7 @@ from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.database import Database, Transaction
 from services.kernel.ids import new_id
-from services.kernel.money import EXACT, Money
+from services.kernel.money import EXACT, CurrencyMismatch, Money
 from services.kernel.pagination import Page, PageRequest, PageTokens
 
 SERIES = "CN"
@@ -48,12 +48,16 @@ _OPEN = (CreditNoteState.AWAITING_APPROVAL, CreditNoteState.ISSUED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedCredit:
-    """What is to be credited. lines: with amounts before tax, None for all left; empty: all."""
+    """What is to be credited. lines: with amounts before tax, None for all left; empty: all.
+
+    currency_codes: of the amounts that are given.
+    """
 
     invoice_id: str
     reason: str
     lines: Sequence[tuple[str, Decimal | None]] = ()
     settlement: CreditSettlement | None = None
+    currency_codes: frozenset[str] = frozenset()
 
 
 class CreditNotes:
@@ -180,6 +184,13 @@ class CreditNotes:
 
     async def _compose(self, tx: Transaction, invoice: Invoice, wanted: WantedCredit) -> CreditNote:
         settlement = settlement_of(invoice, wanted.settlement)
+        strangers = sorted(wanted.currency_codes - {invoice.currency_code})
+        if strangers:
+            raise CurrencyMismatch(
+                f"lines: the invoice is in {invoice.currency_code}, so are its credit notes",
+                left=invoice.currency_code,
+                right=strangers[0],
+            )
         lines = await invoice_rows.invoice_lines(tx, invoice.tenant_id, invoice.invoice_id)
         return CreditNote(
             credit_note_id=new_id(),
@@ -214,14 +225,19 @@ class CreditNotes:
         )
         await rows.save_credit_note(tx, tenant_id, issued)
         credited = EXACT.add(invoice.amount_credited, note.total)
+        # Of what is credited beyond the amount due, money came in: it is the customer's.
+        is_due = note.settlement is CreditSettlement.REDUCE_DUE
+        excess = max(EXACT.subtract(note.total, invoice.amount_due), ZERO) if is_due else note.total
         await self._follow(tx, invoice, issued, credited, f"{issued.number}: {note.reason}")
-        if note.settlement is CreditSettlement.BALANCE:
+        is_balance = note.settlement is CreditSettlement.BALANCE
+        if is_balance or (is_due and excess):
             account = await require_account(tx, tenant_id, invoice.account_id)
-            await self._credit.grant(tx, account, _grant(issued, now))
-        elif invoice.provider_invoice_id:
+            await self._credit.grant(tx, account, _grant(issued, excess, now))
+        if not is_balance and invoice.provider_invoice_id:
             # The provider's copy follows, and a refund goes through it.
             await queue_credit_note(tx, issued.credit_note_id, tenant_id=tenant_id)
-        await self._tell(tx, tenant_id, issued, before=note.state.value)
+        off_due = EXACT.subtract(note.total, excess)
+        await self._tell(tx, tenant_id, issued, before=note.state.value, off_due=off_due)
         return issued
 
     async def _follow(
@@ -253,10 +269,15 @@ class CreditNotes:
         await add_event(tx, changed, kind="credit", description=description, actor=actor, now=now)
 
     async def _tell(
-        self, tx: Transaction, tenant_id: str, note: CreditNote, *, before: str
+        self,
+        tx: Transaction,
+        tenant_id: str,
+        note: CreditNote,
+        *,
+        before: str,
+        off_due: Decimal = ZERO,
     ) -> None:
-        """Tells of the note; what reduces the amount due also lowers what the account owes."""
-        is_due = note.settlement is CreditSettlement.REDUCE_DUE
+        """Tells of the note. off_due: what it lowers the amount due by, and what is owed."""
         is_new = note.state in (CreditNoteState.ISSUED, CreditNoteState.SETTLED)
         await self._journal.record(
             tx,
@@ -269,7 +290,7 @@ class CreditNotes:
                 amount=Money(note.currency_code, -note.total),
                 title=f"Credit note {note.number}" if is_new else "",
                 invoice_id=note.invoice_id,
-                balance_change=-note.total if is_new and is_due else ZERO,
+                balance_change=-off_due,
                 occurred_at=self._clock.now(),
             ),
             tenant_id=tenant_id,
@@ -287,13 +308,13 @@ def _state_after(invoice: Invoice, note: CreditNote, credited: Decimal) -> Invoi
     return InvoiceState.PART_CREDITED if credited else InvoiceState.PAID
 
 
-def _grant(note: CreditNote, now: datetime) -> CreditGrant:
+def _grant(note: CreditNote, amount: Decimal, now: datetime) -> CreditGrant:
     return CreditGrant(
         credit_grant_id=new_id(),
         account_id=note.account_id,
         currency_code=note.currency_code,
-        amount=note.total,
-        remaining=note.total,
+        amount=amount,
+        remaining=amount,
         display_name=f"Credit note {note.number}",
         start_at=now,
         created_at=now,

@@ -16,6 +16,7 @@ from finops.billing.v1 import subscription_messages_pb2 as messages
 from finops.billing.v1 import subscription_model_pb2 as models
 from finops.common.v1.money_pb2 import Money
 
+from services.billing.domain.credit_note import CreditSettlement
 from services.billing.domain.invoice_state import InvoiceState
 from services.billing.errors import (
     AccountNotFound,
@@ -23,9 +24,12 @@ from services.billing.errors import (
     InvoiceStateForbids,
     PeriodNotOver,
 )
+from services.billing.service.crediting import CreditNotes, WantedCredit
 from services.billing.service.invoicing import Wanted
+from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.moving import locked_invoice
 from services.billing.service.running import WantedRun
+from services.kernel.pagination import PageTokens
 from tests.billing.buying import desk_of, open_account, sell, subscribe
 from tests.billing.conftest import Billing
 from tests.billing.invoicing_stage import Stage
@@ -104,33 +108,60 @@ async def test_what_money_came_for_is_credited_and_not_voided(stage: Stage) -> N
     assert refusal.value.metadata["state"] == "open"
 
 
-async def test_a_payment_in_another_currency_names_the_invoices_own(
-    stage: Stage, billing: Billing
-) -> None:
+def notes_of(stage: Stage) -> CreditNotes:
+    """Returns the use cases of credit notes."""
+    journal, tokens = Journal(BillingFeed(stage.database)), PageTokens(b"x" * 32)
+    return CreditNotes(
+        *(stage.database, stage.moves, stage.credits, journal), tokens=tokens, clock=stage.clock
+    )
+
+
+async def opened(stage: Stage) -> str:
+    """Makes an invoice over 10 USD that is open, and returns its id."""
     await staged(stage)
     stage.clock.advance(timedelta(days=30))
     with stage.caller():
         made = await stage.invoices.generate_invoice(
             Wanted(tenant_id=stage.tenant, month="2026-02", finalize=True)
         )
-    stub = payment_service_pb2_grpc.PaymentServiceStub(billing.seller())
     async with stage.database.transaction(stage.tenant) as tx:
         invoice = await locked_invoice(tx, stage.tenant, made.invoice_id)
         for state in (InvoiceState.PUSHING, InvoiceState.OPEN):
             invoice = await stage.moves.move(
                 *(tx, invoice, state), actor="test", description="Told.", now=stage.clock.now()
             )
-    payment = payment_model_pb2.Payment(
-        invoice_id=made.invoice_id,
-        amount=Money(currency_code="EUR", amount="1"),
-        reference="BANK-1",
-    )
+    return made.invoice_id
 
-    refusal = await refused(
-        stub.RecordPayment(
-            payment_service_pb2.RecordPaymentRequest(tenant_id=stage.tenant, payment=payment)
+
+async def test_payments_and_refunds_in_another_currency_name_the_right_one(
+    stage: Stage, billing: Billing
+) -> None:
+    invoice_id = await opened(stage)
+    stub = payment_service_pb2_grpc.PaymentServiceStub(billing.seller())
+
+    def paid(code: str) -> payment_service_pb2.RecordPaymentRequest:
+        amount = Money(currency_code=code, amount="10")
+        payment = payment_model_pb2.Payment(
+            invoice_id=invoice_id, amount=amount, reference="BANK-1"
+        )
+        return payment_service_pb2.RecordPaymentRequest(tenant_id=stage.tenant, payment=payment)
+
+    unpaid = await refused(stub.RecordPayment(paid("EUR")))
+    payment = (await stub.RecordPayment(paid("USD"))).payment
+    wanted = WantedCredit(invoice_id=invoice_id, reason="typo", settlement=CreditSettlement.REFUND)
+    with stage.caller():
+        note = await notes_of(stage).create_credit_note(stage.tenant, wanted)
+    refund = await refused(
+        stub.RefundPayment(
+            payment_service_pb2.RefundPaymentRequest(
+                tenant_id=stage.tenant,
+                payment_id=payment.payment_id,
+                credit_note_id=note.credit_note_id,
+                amount=Money(currency_code="EUR", amount="10"),
+            )
         )
     )
 
-    assert refusal.reason == "CURRENCY_MISMATCH"
-    assert "the invoice is in USD" in refusal.message
+    assert (unpaid.reason, refund.reason) == ("CURRENCY_MISMATCH",) * 2
+    assert "the invoice is in USD" in unpaid.message
+    assert "the credit note is in USD" in refund.message

@@ -230,7 +230,7 @@ class Payments:
         """Records that a transfer went back; a charge goes back with its credit note by itself.
 
         Returns the refund. Raises PaymentNotFound, CreditNoteNotFound, SettlementForbidden,
-        RefundExceedsPayment.
+        RefundExceedsPayment, CurrencyMismatch.
         """
         async with self._database.transaction(tenant_id) as tx:
             note = await credit_notes.find_credit_note(
@@ -242,6 +242,12 @@ class Payments:
             if payment is None or payment.kind is PaymentKind.REFUND:
                 raise PaymentNotFound(payment_id=payment_id)
             wanted = Money(note.currency_code, note.total) if amount is None else amount
+            if wanted.currency_code != note.currency_code:
+                raise CurrencyMismatch(
+                    f"amount: the credit note is in {note.currency_code}, so is its refund",
+                    left=note.currency_code,
+                    right=wanted.currency_code,
+                )
             known = await rows.find_by_reference(tx, tenant_id, PaymentKind.REFUND, credit_note_id)
             if known is None:
                 if note.settlement is not CreditSettlement.REFUND:

@@ -22,6 +22,7 @@ from gateway.pages import DASHBOARD, Pages
 from gateway.peers import Peers
 from gateway.security import SecurityHeaders
 from gateway.settings import GatewaySettings
+from services.kernel.memory import settle_memory
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_HEADERS = (
@@ -90,6 +91,7 @@ class Gateway:
     @asynccontextmanager
     async def _life(self) -> AsyncIterator[None]:
         await self.peers.start()
+        settle_memory()
         try:
             yield
         finally:

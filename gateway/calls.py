@@ -40,6 +40,8 @@ from gateway.streams import OpenStreams
 from gateway.transcode import AFTER_SEQUENCE, REQUEST_ID, Transcoder
 from services.kernel.errors import DeadlineExceeded
 
+# Most answers are there by then; watching for a caller that goes away costs each of them.
+UNWATCHED_SECONDS = 0.1
 ROUTE_KEY = "finops.route"  # where the request's scope keeps the template, for metrics and spans
 
 
@@ -198,10 +200,12 @@ class Calls:
 
         A stream says so as it begins, a single answer as it ends.
         """
+        if call.credential is None:
+            return
         tenant = tenant_in(await rpc.initial_metadata() or (), TENANT_METADATA)
         if tenant is None and rpc.done():
             tenant = tenant_in(await rpc.trailing_metadata() or (), TENANT_METADATA)
-        if tenant is not None and call.credential is not None:
+        if tenant is not None:
             self._limits.known.learn(call.credential, tenant)
 
     def _learn_from(self, call: Call, error: grpc.aio.AioRpcError) -> None:
@@ -230,8 +234,12 @@ async def _result(rpc: Any) -> bytes:
 async def _until_disconnect(work: Coroutine[Any, Any, bytes], request: Request) -> bytes:
     """Returns the result of the work. Raises ClientClosed when the caller goes away before."""
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(request.receive())
+    gone: asyncio.Future[Any] = task
     try:
+        await asyncio.wait((task,), timeout=UNWATCHED_SECONDS)
+        if task.done():
+            return task.result()
+        gone = asyncio.ensure_future(request.receive())
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientClosed

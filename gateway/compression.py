@@ -118,7 +118,8 @@ class Compression:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        encoding = negotiate(Headers(scope=scope).get("accept-encoding", ""))
+        accepted = Headers(scope=scope).get("accept-encoding")
+        encoding = None if accepted is None else negotiate(accepted)
         await self._app(scope, receive, _Sender(send, encoding, self._bytes_min))
 
 

@@ -14,17 +14,18 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Final
 
 import structlog
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from limits.errors import StorageError
 from redis.asyncio import ConnectionPool
+from redis.exceptions import RedisError
 
 from gateway.errors import RateLimited
 from gateway.settings import GatewaySettings
+from gateway.windows import Hit, RedisWindows
 
 # A slower Redis than this would cost every request more than the limit protects.
 REDIS_SECONDS_MAX: Final = 0.05
@@ -98,7 +99,7 @@ class RateLimits:
         self._storage = MemoryStorage()
         self._memory = SlidingWindowCounterRateLimiter(self._storage)
         self._pool = _pool(settings.redis_url)
-        self._redis = None if self._pool is None else _redis(self._pool)
+        self._redis = None if self._pool is None else RedisWindows(self._pool)
         self._redis_again = 0.0
 
     async def take(self, credential: str | None, address: str) -> Allowance:
@@ -126,28 +127,29 @@ class RateLimits:
             await self._pool.aclose()
 
     async def _take(self, item: RateLimitItem, kind: str, key: str) -> Allowance:
-        if self._redis is not None and time.monotonic() >= self._redis_again:
-            try:
-                return await self._hit(self._redis, item, kind, key)
-            except (StorageError, TimeoutError) as error:
-                self._redis_again = time.monotonic() + REDIS_PAUSE_SECONDS
-                log.warning("limits without redis", reason=type(error).__name__)
-        return await self._hit(self._memory, item, kind, key)
-
-    async def _hit(
-        self, limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, kind: str, key: str
-    ) -> Allowance:
-        is_allowed = await limiter.hit(item, kind, key)
-        stats = await limiter.get_window_stats(item, kind, key)
-        wait = max(1, math.ceil(stats.reset_time - time.time()))
-        if not is_allowed:
+        hit = await self._hit(item, f"{kind}/{key}")
+        wait = max(1, math.ceil(hit.reset_seconds))
+        if not hit.is_allowed:
             amount = f"{item.amount} requests in {item.get_expiry()} s"
             raise RateLimited(
                 f"the {kind} has used up its {amount}",
                 retry_after=timedelta(seconds=wait),
                 violations=[(f"{kind}:{_shown(kind, key)}", amount)],
             )
-        return Allowance(item.amount, max(0, stats.remaining), wait, item.get_expiry())
+        return Allowance(item.amount, hit.remaining, wait, item.get_expiry())
+
+    async def _hit(self, item: RateLimitItem, key: str) -> Hit:
+        if self._redis is not None and time.monotonic() >= self._redis_again:
+            try:
+                return await self._redis.hit(item, key)
+            except (RedisError, TimeoutError) as error:
+                # Of many that were counted together, the first to come here tells.
+                if time.monotonic() >= self._redis_again:
+                    log.warning("limits without redis", reason=type(error).__name__)
+                self._redis_again = time.monotonic() + REDIS_PAUSE_SECONDS
+        is_allowed = await self._memory.hit(item, key)
+        stats = await self._memory.get_window_stats(item, key)
+        return Hit(is_allowed, max(0, stats.remaining), stats.reset_time - time.time())
 
 
 def credential_digest(authorization: str | None) -> str | None:
@@ -175,14 +177,3 @@ def _pool(url: str | None) -> ConnectionPool | None:
     return ConnectionPool.from_url(
         url, socket_timeout=REDIS_SECONDS_MAX, socket_connect_timeout=REDIS_SECONDS_MAX
     )
-
-
-def _redis(pool: ConnectionPool) -> SlidingWindowCounterRateLimiter:
-    storage = RedisStorage(
-        "async+redis://",
-        wrap_exceptions=True,
-        implementation="redispy",
-        key_prefix="finops:limits",
-        connection_pool=cast("Any", pool),
-    )
-    return SlidingWindowCounterRateLimiter(storage)

@@ -236,7 +236,7 @@ def make_invoicing(
             clock=clock,
             usage=UsageServiceSums(peers.usage),
             rates=core.rates,
-            allows_live_keys=settings.allow_live_keys,
+            live_keys=settings.allow_live_keys,
         ),
     )
 

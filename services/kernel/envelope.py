@@ -76,6 +76,26 @@ class MasterKey:
         return cls(key_id, AESGCM(content))
 
 
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """Seals with one data key.
+
+    Whoever keeps it beyond its transaction stores what it seals in one that holds the row of the
+    key (`FOR KEY SHARE`) and has seen that it is still current.
+    """
+
+    tenant_id: str
+    key_name: str
+    key_id: bytes
+    cipher: AESGCM
+
+    def seal(self, plaintext: bytes, purpose: str) -> bytes:
+        """Returns the plaintext sealed, 45 bytes longer."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        bound = _frame(self.tenant_id, self.key_name, purpose)
+        return bytes([FORMAT]) + self.key_id + nonce + self.cipher.encrypt(nonce, plaintext, bound)
+
+
 class Envelope:
     """Seals and opens secrets inside a caller's transaction.
 
@@ -101,26 +121,13 @@ class Envelope:
         purpose: what it is, for example `channel.address`; opening needs the same. key_name: whose
         key, default the tenant's. Raises EncryptionNotConfigured, MasterKeyMissing.
         """
-        (sealed,) = await self.seal_all(tx, tenant_id, [plaintext], purpose, key_name=key_name)
-        return sealed
+        sealer = await self.sealer(tx, tenant_id, key_name=key_name)
+        return sealer.seal(plaintext, purpose)
 
-    async def seal_all(
-        self,
-        tx: Transaction,
-        tenant_id: str,
-        plaintexts: Sequence[bytes],
-        purpose: str,
-        *,
-        key_name: str = "",
-    ) -> list[bytes]:
-        """Returns each plaintext sealed by itself, for one look at the key; see `seal`."""
+    async def sealer(self, tx: Transaction, tenant_id: str, *, key_name: str = "") -> Sealer:
+        """Returns what seals with the key that is current now; see `seal`."""
         key_id, key = await self._sealing_key(tx, tenant_id, key_name)
-        bound, cipher = _frame(tenant_id, key_name, purpose), AESGCM(key)
-        nonces = [secrets.token_bytes(_NONCE_BYTES) for _ in plaintexts]
-        return [
-            bytes([FORMAT]) + key_id + nonce + cipher.encrypt(nonce, plaintext, bound)
-            for nonce, plaintext in zip(nonces, plaintexts, strict=True)
-        ]
+        return Sealer(tenant_id, key_name, key_id, AESGCM(key))
 
     async def open(
         self, tx: Transaction, tenant_id: str, sealed: bytes, purpose: str, *, key_name: str = ""

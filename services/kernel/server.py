@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -25,6 +24,7 @@ from services.kernel.database import Database
 from services.kernel.drain import Drain
 from services.kernel.envelope import Envelope
 from services.kernel.interceptors import KernelInterceptor
+from services.kernel.memory import settle_memory
 from services.kernel.method_policy import require_complete
 from services.kernel.settings import ServiceSettings
 from services.kernel.tls import server_credentials
@@ -34,8 +34,6 @@ from services.kernel.workers import Worker, Workers
 STREAM_NOTICE_SECONDS: Final = 1.0  # in which short streams end by themselves
 SETTLE_SECONDS: Final = 0.2  # some round trips
 WORKER_STOP_SECONDS: Final = 10.0
-GARBAGE_OBJECTS: Final = 20_000  # new objects before a look at them; 700 is Python's default
-GARBAGE_GENERATIONS: Final = (20, 20)
 
 Register = Callable[[grpc.aio.Server], None]
 log = structlog.get_logger(__name__)
@@ -190,22 +188,11 @@ async def serve(
                 envelope=envelope,
             )
             stack.push_async_callback(_drained, running, stop, settings.drain_seconds)
-            _settle_memory()
+            settle_memory()
             background.start()
             _announce(running, settings, metrics_port=told.metrics_port)
             await stop.first.wait()
     log.info("stopped")
-
-
-def _settle_memory() -> None:
-    """Keeps what a service is made of out of garbage collection, and collects the rest seldom.
-
-    Messages and rows form no cycles and go without it; looking for some took a quarter of the
-    time of ingest.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS, *GARBAGE_GENERATIONS)
 
 
 def run(service: Coroutine[Any, Any, None]) -> None:

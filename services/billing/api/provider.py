@@ -33,8 +33,10 @@ class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
         self, request: messages.GetProviderSettingsRequest, _: Context
     ) -> messages.GetProviderSettingsResponse:
         """Returns settings."""
-        found = await self._settings.get_provider_settings(as_tenant(request.tenant_id))
-        return messages.GetProviderSettingsResponse(provider_settings=convert.from_settings(found))
+        found, outage = await self._settings.get_provider_settings(as_tenant(request.tenant_id))
+        return messages.GetProviderSettingsResponse(
+            provider_settings=convert.from_settings(found, outage)
+        )
 
     async def UpdateProviderSettings(
         self, request: messages.UpdateProviderSettingsRequest, _: Context

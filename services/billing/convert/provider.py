@@ -9,6 +9,7 @@ from finops.billing.v1 import webhook_service_pb2 as webhooks
 from services.billing.convert.values import from_amount, from_instant, from_period
 from services.billing.domain.metered_route import MeteredInvoice, RouteProgress, event_name
 from services.billing.domain.operation import Operation
+from services.billing.domain.outage import ProviderOutage
 from services.billing.domain.provider import ProviderKind, ProviderSettings, Secrets
 from services.billing.domain.webhook import WebhookEvent
 from services.billing.service.provider.providers import API_VERSION
@@ -21,7 +22,7 @@ _FIELDS = (
     *("kind", "live_mode", "api_key", "publishable_key", "webhook_secret"),
     *("previous_webhook_secret", "api_version"),
 )
-_SHOWN = ("endpoint_id", "api_key_hint", "webhook_secret_set", "update_time", "etag")
+_SHOWN = ("endpoint_id", "api_key_hint", "webhook_secret_set", "update_time", "etag", "outage")
 _KINDS = (ProviderKind.OFFLINE, ProviderKind.OFFLINE, ProviderKind.STRIPE)
 
 
@@ -54,8 +55,10 @@ def to_change(request: messages.UpdateProviderSettingsRequest) -> SettingsChange
     )
 
 
-def from_settings(settings: ProviderSettings) -> models.ProviderSettings:
-    """Converts settings; there is no secret in them."""
+def from_settings(
+    settings: ProviderSettings, outage: ProviderOutage | None = None
+) -> models.ProviderSettings:
+    """Converts settings; there is no secret in them. outage: of the provider, if there is one."""
     return models.ProviderSettings(
         kind=models.ProviderKind.Value(f"PROVIDER_KIND_{settings.kind.name}"),
         live_mode=settings.live_mode,
@@ -66,6 +69,16 @@ def from_settings(settings: ProviderSettings) -> models.ProviderSettings:
         webhook_secret_set=settings.webhook_secret_set,
         update_time=from_instant(settings.updated_at),
         etag=str(settings.revision),
+        outage=None if outage is None else _from_outage(outage),
+    )
+
+
+def _from_outage(outage: ProviderOutage) -> models.ProviderOutage:
+    return models.ProviderOutage(
+        begin_time=from_instant(outage.began_at),
+        probe_count=outage.probe_count,
+        next_probe_time=from_instant(outage.next_probe_at),
+        error=outage.error,
     )
 
 
@@ -179,6 +192,7 @@ def from_event(event: WebhookEvent) -> models.WebhookEvent:
         provider_create_time=from_instant(event.provider_created_at),
         receive_time=from_instant(event.received_at),
         handle_time=from_instant(event.handled_at),
+        next_attempt_time=from_instant(event.next_attempt_at),
     )
 
 

@@ -14,6 +14,7 @@ class EventState(Enum):
     HANDLED = "handled"
     IGNORED = "ignored"
     FOREIGN = "foreign"
+    WAITING = "waiting"
     RETRYING = "retrying"
     DEAD = "dead"
 

@@ -135,6 +135,7 @@ RECORDS: Final = Records(
         "pending_line.line": "an invoice line: amounts, charge and resource type",
         "pricing_plan.rates": "prices",
         "provider_operation.error": "the provider's text about a request",
+        "provider_outage.error": "the provider's text about a request",
         "provider_settings.api_key_hint": "the last digits of a key",
         "reconciliation.error": "an error's text, which names the provider's objects",
         "subscription.discounts": "coupons and shares",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from services.billing.domain.webhook import EventState, WebhookEvent
+from services.billing.store import outages
 from services.billing.tables.provider import webhook_event as table
+from services.kernel.database import Database
 from services.kernel.filter import FieldType, FilterField
 from services.kernel.listing import Listing
 from services.kernel.pagination import Page, PageRequest, PageTokens
@@ -48,12 +50,28 @@ SELECT {", ".join(_COLUMNS)}, received_at
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
     $8::boolean[], $9::text[], $10::bytea[], $11::timestamptz[], $12::timestamptz[])
     AS event({", ".join(_COLUMNS)})
+{{condition}}
 ORDER BY tenant_id, provider, provider_event_id
 ON CONFLICT (tenant_id, provider, provider_event_id) DO NOTHING
-RETURNING webhook_event_id, EXISTS (
-    SELECT FROM pgqueuer
-    WHERE dedupe_key = ANY ($13::text[]) AND status = 'queued' AND execute_after <= now()
-) AS waits
+RETURNING webhook_event_id
+"""
+_ADD_ONE = _ADD.format(condition="")
+# A door that was looked at a moment ago is still the same, and its key is kept until the commit.
+_ADD_AT_DOORS = f"""
+WITH door AS (
+    SELECT tenant_id
+    FROM unnest($13::text[], $14::integer[], $15::bytea[])
+        AS mine (tenant_id, revision, data_key_id)
+    JOIN billing.provider_settings USING (tenant_id, revision)
+    JOIN billing.data_key AS key USING (tenant_id, data_key_id)
+    WHERE key.key_name = '' AND key.is_current FOR KEY SHARE OF key
+), added AS ({_ADD.format(condition="WHERE tenant_id IN (SELECT tenant_id FROM door)")})
+SELECT ARRAY (SELECT tenant_id FROM door) AS tenants,
+    ARRAY (SELECT webhook_event_id FROM added) AS new,
+    EXISTS (
+        SELECT FROM billing.pgqueuer
+        WHERE dedupe_key = ANY ($16::text[]) AND status = 'queued' AND execute_after <= now()
+    ) AS has_job
 """
 
 # An object whose events somebody else handles right now waits with all of them.
@@ -78,29 +96,60 @@ def _of(row: Mapping[str, Any]) -> WebhookEvent:
     return WebhookEvent(**{name: row[name] for name in _FIELDS}, state=EventState(row["state"]))
 
 
-async def add_events(
-    tx: Transaction,
-    events: Sequence[WebhookEvent],
-    bodies: Sequence[bytes | None],
-    *,
-    job_keys: Sequence[str],
-) -> tuple[set[str], bool]:
-    """Adds events; returns the ids of the new ones, and whether a job of these keys waits already.
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of events at their doors.
 
-    bodies: of each, sealed. One statement, because a provider waits for the answer.
+    tenants: whose doors were still as they had been looked at; what came to others is not stored.
+    new: ids of the events that were not known. has_job: whether one of the jobs waits already.
     """
-    if not events:
-        return set(), False
-    values = [
-        (
-            *(event.tenant_id, event.webhook_event_id, event.provider, event.provider_event_id),
-            *(event.event_type, event.object_id, event.api_version, event.live_mode),
-            *(event.state.value, body, event.provider_created_at, event.received_at),
-        )
-        for event, body in zip(events, bodies, strict=True)
-    ]
-    rows = await tx.driver.fetch(_ADD, *zip(*values, strict=True), list(job_keys))
-    return {row["webhook_event_id"] for row in rows}, any(row["waits"] for row in rows)
+
+    tenants: frozenset[str]
+    new: frozenset[str]
+    has_job: bool
+
+
+async def add_at_doors(
+    database: Database,
+    events: Sequence[WebhookEvent],
+    bodies: Sequence[bytes],
+    *,
+    doors: Sequence[tuple[str, int, bytes]],
+    job_keys: Sequence[str],
+) -> Added:
+    """Adds events that came to doors, and commits them.
+
+    bodies: of each, sealed. doors: each one's tenant, revision of settings, and key that seals. One
+    statement, because a provider waits for the answer.
+    """
+    [row] = await database.system_fetch(
+        _ADD_AT_DOORS, *_columns(events, bodies), *_transposed(doors), list(job_keys)
+    )
+    return Added(frozenset(row["tenants"]), frozenset(row["new"]), row["has_job"])
+
+
+async def add_event(tx: Transaction, event: WebhookEvent) -> bool:
+    """Adds an event without a body; returns whether it was not known."""
+    return bool(await tx.driver.fetchval(_ADD_ONE, *_columns([event], [None])))
+
+
+def _columns(events: Sequence[WebhookEvent], bodies: Sequence[bytes | None]) -> list[list[object]]:
+    """Returns the values of `_COLUMNS`."""
+    return _transposed(
+        [
+            (
+                *(event.tenant_id, event.webhook_event_id, event.provider),
+                *(event.provider_event_id, event.event_type, event.object_id),
+                *(event.api_version, event.live_mode, event.state.value, body),
+                *(event.provider_created_at, event.received_at),
+            )
+            for event, body in zip(events, bodies, strict=True)
+        ]
+    )
+
+
+def _transposed(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def known_event(tx: Transaction, tenant_id: str, provider_event_id: str) -> bool:
@@ -126,10 +175,13 @@ async def find_event(tx: Transaction, tenant_id: str, webhook_event_id: str) -> 
 async def claim_events(tx: Transaction, now: datetime, until: datetime) -> list[WebhookEvent]:
     """Claims what is due to be handled at every endpoint, oldest first; see `_CLAIM`.
 
+    Events of an account that does not answer are parked instead.
+
     until: from when on others may claim them, should they not be saved by then.
     """
     # One claim at a time, or two would each take an event of the same object.
     await tx.driver.execute("SELECT pg_advisory_xact_lock(hashtext('billing.webhook_event'))")
+    await park(tx, await outages.hold_all(tx), now)
     rows = await tx.driver.fetch(_CLAIM, now, until, BATCH)
     claimed = [_of(dict(row)) for row in rows]
     return sorted(claimed, key=lambda event: (event.received_at, event.webhook_event_id))
@@ -143,6 +195,39 @@ async def save_event(tx: Transaction, event: WebhookEvent) -> None:
         " WHERE tenant_id = $1 AND webhook_event_id = $2",
         *(event.tenant_id, event.webhook_event_id, event.state.value, event.attempt_count),
         *(event.error, event.handled_at, event.next_attempt_at),
+    )
+
+
+async def park(tx: Transaction, tenant_ids: Sequence[str], now: datetime) -> None:
+    """Lets what is due at these endpoints wait for the provider, whose outages are locked."""
+    if tenant_ids:
+        await tx.driver.execute(
+            "UPDATE billing.webhook_event SET state = 'waiting' WHERE tenant_id = ANY ($1::text[])"
+            " AND state IN ('received', 'retrying') AND next_attempt_at <= $2",
+            *(list(tenant_ids), now),
+        )
+
+
+async def release(tx: Transaction, tenant_id: str) -> int:
+    """Makes what waited for the provider due again, and returns how many events did."""
+    status = await tx.driver.execute(
+        "UPDATE billing.webhook_event SET error = '', state ="
+        " CASE attempt_count WHEN 0 THEN 'received' ELSE 'retrying' END"
+        " WHERE tenant_id = $1 AND state = 'waiting'",
+        tenant_id,
+    )
+    return int(status.removeprefix("UPDATE "))
+
+
+async def unclaim(tx: Transaction, events: Sequence[WebhookEvent]) -> None:
+    """Gives back claimed events that were not handled."""
+    await tx.driver.execute(
+        "UPDATE billing.webhook_event AS event SET claimed_until = NULL"
+        " FROM unnest($1::text[], $2::text[]) AS mine (tenant_id, webhook_event_id)"
+        " WHERE event.tenant_id = mine.tenant_id"
+        " AND event.webhook_event_id = mine.webhook_event_id",
+        [event.tenant_id for event in events],
+        [event.webhook_event_id for event in events],
     )
 
 

@@ -318,7 +318,7 @@ async def test_an_event_whose_endpoint_has_an_unreadable_key_waits_and_stops_no_
     work = work_of(billing_database, Providers(billing_database, envelope), envelope)
     remote = event_of(json.loads(event_body()))
     async with billing_database.system_transaction() as tx:
-        await inbox.add(tx, tenant, remote, None, now=SystemClock().now())
+        await inbox.add(tx, tenant, remote, now=SystemClock().now())
         await tx.driver.execute(
             "UPDATE billing.provider_settings SET api_key = $2 WHERE tenant_id = $1",
             *(tenant, b"nothing that was sealed"),
@@ -360,7 +360,7 @@ async def test_events_of_one_object_are_handled_by_one_worker_at_a_time(
         for number in range(6):
             payload = json.loads(event_body(f"evt_{number}"))
             payload["data"]["object"]["id"] = f"in_{tenant}_{number % 2}"
-            await inbox.add(tx, tenant, event_of(payload), None, now=now)
+            await inbox.add(tx, tenant, event_of(payload), now=now)
     until = now + timedelta(minutes=1)
 
     async def claimed(at: datetime) -> list[tuple[str, str]]:
@@ -373,7 +373,7 @@ async def test_events_of_one_object_are_handled_by_one_worker_at_a_time(
     async with billing_database.system_transaction() as tx:
         payload = json.loads(event_body("evt_late"))
         payload["data"]["object"]["id"] = f"in_{tenant}_0"
-        await inbox.add(tx, tenant, event_of(payload), None, now=now)
+        await inbox.add(tx, tenant, event_of(payload), now=now)
     meanwhile, lapsed = await claimed(now), await claimed(until)
 
     assert {len(first), len(second)} == {6, 0}

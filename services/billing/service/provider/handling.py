@@ -17,13 +17,15 @@ from services.billing.domain.webhook import (
     retry_at,
 )
 from services.billing.errors import InvoiceNotFound
+from services.billing.service.journal import Journal
 from services.billing.service.provider.charges import ChargeEvents, NotYet
 from services.billing.service.provider.following import Following
-from services.billing.service.provider.inbox import wake
+from services.billing.service.provider.inbox import Inbox
 from services.billing.service.provider.metered import MeteredInvoices
+from services.billing.service.provider.outages import ACCOUNT_FAULTS, Outages
 from services.billing.service.provider.port import ProviderFault
 from services.billing.service.provider.providers import Opened, Providers
-from services.billing.service.provider.queue import WEBHOOK_JOB
+from services.billing.service.provider.queue import WEBHOOK_JOB, wake_inbox
 from services.billing.store import payment_methods
 from services.billing.store import webhook_events as rows
 from services.billing.tables.provider import SELLER_TENANT
@@ -46,17 +48,20 @@ class Handling:
         database: Database,
         providers: Providers,
         following: Following,
-        charges: ChargeEvents,
-        metered: MeteredInvoices,
+        journal: Journal,
         *,
+        metered: MeteredInvoices,
+        inbox: Inbox,
         clock: Clock,
     ) -> None:
-        """Takes what learns from fetched objects."""
+        """Takes what learns from fetched objects. inbox: has the right of way."""
         self._database = database
         self._providers = providers
         self._following = following
-        self._charges = charges
+        self._charges = ChargeEvents(database, journal, clock=clock)
         self._metered = metered
+        self._inbox = inbox
+        self.outages = Outages(database, providers, clock=clock)
         self._clock = clock
 
     async def run(self, _: Job) -> None:
@@ -71,15 +76,22 @@ class Handling:
         for event in events:
             objects.setdefault((event.tenant_id, event.object_id), []).append(event)
         waiting = iter(objects.values())
+        down: set[str] = set()
+        left: list[WebhookEvent] = []
 
         async def lane() -> None:
             for about_one in waiting:
                 for event in about_one:
-                    await self.handle(event)
+                    await self._inbox.calm()
+                    if event.tenant_id in down:
+                        left.append(event)
+                    elif await self.handle(event) is EventState.WAITING:
+                        down.add(event.tenant_id)
 
         await asyncio.gather(*(lane() for _ in range(LANES)))
         if events:
             async with self._database.system_transaction() as tx:
+                await rows.unclaim(tx, left)
                 await enqueue(
                     tx, WEBHOOK_JOB, tenant_id=SELLER_TENANT, delay=timedelta(milliseconds=1)
                 )
@@ -88,17 +100,23 @@ class Handling:
         """Wakes the worker for events whose next try is due, and forgets old bodies."""
         now = self._clock.now()
         async with self._database.system_transaction() as tx:
-            await wake(tx, SELLER_TENANT)
+            await wake_inbox(tx, SELLER_TENANT)
+            await self.outages.sweep(tx, now)
             await rows.forget_bodies(tx, now - timedelta(days=BODY_DAYS))
 
     async def handle(self, event: WebhookEvent) -> EventState:
-        """Handles one event, and stores what became of it."""
+        """Handles one event, and stores what became of it: WAITING where the provider is down."""
         now = self._clock.now()
         count = event.attempt_count + 1
         kind = object_kind(event.event_type)
         error, following = "", None
         try:
             state = EventState.IGNORED if kind is None else await self._apply(event, kind)
+        except ACCOUNT_FAULTS as fault:
+            state = await self.outages.await_end(event, fault)
+            if state is EventState.DEAD:
+                _log_death(event)
+            return state
         except (Error, ProviderFault, NotYet) as fault:
             # Whatever is wrong with one endpoint's keys holds the events of no other up.
             error = str(fault)[:500]
@@ -106,11 +124,11 @@ class Handling:
             state = EventState.DEAD if following is None else EventState.RETRYING
         except Exception as crash:
             # Nor does what nobody foresaw; it is told apart in the log.
-            log.exception("webhook not handled", event=event.provider_event_id)
+            log.exception("webhook not handled", provider_event=event.provider_event_id)
             error, following = f"an internal error: {type(crash).__name__}", retry_at(count, now)
             state = EventState.DEAD if following is None else EventState.RETRYING
         if state is EventState.DEAD:
-            log.error("webhook is dead", event=event.provider_event_id, event_type=event.event_type)
+            _log_death(event)
         handled = replace(
             event,
             state=state,
@@ -191,6 +209,12 @@ class Handling:
             else:
                 await payment_methods.add_method(tx, tenant_id, _shown(method, remote))
         return EventState.HANDLED
+
+
+def _log_death(event: WebhookEvent) -> None:
+    log.error(
+        "webhook is dead", provider_event=event.provider_event_id, event_type=event.event_type
+    )
 
 
 def _shown(method: PaymentMethod, remote: object) -> PaymentMethod:

@@ -64,5 +64,5 @@ class Polling:
         async for remote in opened.provider.events_since(window.start):
             async with self._database.system_transaction() as tx:
                 if not await webhook_events.known_event(tx, owner, remote.event_id):
-                    missed += await inbox.add(tx, owner, remote, None, now=self._clock.now())
+                    missed += await inbox.add(tx, owner, remote, now=self._clock.now())
         return missed

@@ -45,6 +45,10 @@ class Throttled(ProviderFault):
     """Too many requests for the whole account: nothing was done, the same key works later."""
 
 
+class ProviderDown(Throttled):
+    """The account has not answered for a while: it was not asked."""
+
+
 class AnsweredBadly(ProviderFault):
     """An error that may be repeated for the same key came back: ask before trying again."""
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from services.billing.domain.provider import ProviderKind, ProviderSettings
 from services.billing.service.provider.offline import OfflineProvider
-from services.billing.service.provider.port import NoAnswer, PaymentProvider, Throttled
+from services.billing.service.provider.port import NoAnswer, PaymentProvider, ProviderDown
 from services.billing.service.provider.stripe_provider import API_VERSION, StripeProvider
 from services.billing.store import provider_settings as rows
 from services.kernel.circuit import Circuit
@@ -70,11 +70,14 @@ class Opened:
         return self.settings.kind.value
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Waits for a turn at the account. Raises NoAnswer while it is known to be down."""
+    async def turn(self, *, is_probe: bool = False) -> AsyncIterator[None]:
+        """Waits for a turn at the account. Raises ProviderDown while it is known to be down.
+
+        is_probe: asks whether it still is.
+        """
         account = self.account
-        if not account.circuit.allows():
-            raise Throttled("the provider is down; it is tried again in a moment")
+        if not is_probe and not account.circuit.allows():
+            raise ProviderDown("the provider is down; it is tried again in a moment")
         async with account.slots:
             await account.bucket.take()
             try:

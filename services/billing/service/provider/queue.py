@@ -13,6 +13,8 @@ COLLECT_JOB = "provider_collect"
 CLOSE_JOB = "provider_close"
 CREDIT_JOB = "provider_credit"
 WEBHOOK_JOB = "provider_webhook"
+WEBHOOK_KEYS = (WEBHOOK_JOB, f"{WEBHOOK_JOB}:next")
+OUTAGE_JOB = "provider_outage"
 RECONCILE_JOB = "provider_reconcile"
 SWEEP_JOB = "provider_sweep"
 
@@ -36,6 +38,13 @@ def subject_of(job: Job) -> tuple[str, str]:
     """Returns tenant and id of the invoice or credit note that a job is about."""
     payload = json.loads(job.payload)
     return payload["tenant_id"], payload["invoice_id"]
+
+
+async def wake_inbox(tx: Transaction, tenant_id: str) -> None:
+    """Queues a look at the inbox: beside one that runs, which may not see what is added now."""
+    for key in WEBHOOK_KEYS:
+        if await enqueue(tx, WEBHOOK_JOB, tenant_id=tenant_id, key=key) is not None:
+            return
 
 
 async def queue_push(

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from services.billing.domain.operation import Operation
+from services.billing.domain.outage import ProviderOutage
 from services.billing.domain.provider import ProviderKind, ProviderSettings, Secrets
 from services.billing.errors import ProviderSettingsInvalid, ResourceChanged
 from services.billing.service.provider.leaving import Leaving
@@ -17,7 +18,7 @@ from services.billing.service.provider.providers import (
     WEBHOOK_SECRET,
     Providers,
 )
-from services.billing.store import operations
+from services.billing.store import operations, outages
 from services.billing.store import provider_settings as rows
 from services.billing.store.provider_settings import StoredSettings
 from services.kernel import audit
@@ -75,11 +76,14 @@ class Settings:
         self._clock = clock
         self._allows_live_keys = allows_live_keys
 
-    async def get_provider_settings(self, tenant_id: str) -> ProviderSettings:
-        """Returns what bills the tenant: its own, the seller's, or nobody."""
+    async def get_provider_settings(
+        self, tenant_id: str
+    ) -> tuple[ProviderSettings, ProviderOutage | None]:
+        """Returns what bills the tenant, its own, the seller's, or nobody; and its outage."""
         async with self._database.read(tenant_id) as tx:
             stored = await rows.find_effective(tx, tenant_id)
-        return OFFLINE_SETTINGS if stored is None else stored.settings
+            settings = OFFLINE_SETTINGS if stored is None else stored.settings
+            return settings, await outages.find(tx, settings.tenant_id)
 
     async def update_provider_settings(
         self, tenant_id: str, change: SettingsChange

@@ -8,7 +8,6 @@ from services.billing.service.comparing_usage import UsageComparison, UsageSums
 from services.billing.service.credits import Credits
 from services.billing.service.journal import Journal
 from services.billing.service.moving import InvoiceMoves
-from services.billing.service.provider.charges import ChargeEvents
 from services.billing.service.provider.closing import Closing
 from services.billing.service.provider.collecting import Collecting
 from services.billing.service.provider.following import Following
@@ -24,6 +23,7 @@ from services.billing.service.provider.queue import (
     CLOSE_JOB,
     COLLECT_JOB,
     CREDIT_JOB,
+    OUTAGE_JOB,
     PUSH_JOB,
     RECONCILE_JOB,
     SWEEP_JOB,
@@ -83,22 +83,25 @@ class ProviderWork:
         clock: Clock,
         usage: UsageSums,
         rates: ExchangeRates,
-        allows_live_keys: bool = False,
+        live_keys: bool = False,
         has_safeguards: bool = True,
     ) -> ProviderWork:
-        """usage: what invoices are compared with. rates: what payouts are compared with.
-
-        has_safeguards: False leaves read-back and fence out, for the test that shows why.
-        """
+        """has_safeguards: False leaves read-back and fence out, for the test that shows why."""
         moves = InvoiceMoves(journal)
         steps = Steps(database, clock=clock, reads_back=has_safeguards)
         pushing = Pushing(database, providers, steps, moves, clock=clock, has_fence=has_safeguards)
         credit = Credits(database, journal, tokens=tokens, clock=clock)
         following = Following(database, moves, journal, credit=credit, clock=clock)
         collecting = Collecting(database, providers, steps, moves, following, clock=clock)
-        charges = ChargeEvents(database, journal, clock=clock)
         metered = MeteredInvoices(database, tokens=tokens, clock=clock)
         polling = Polling(database, providers, clock=clock)
+        inbox = Inbox(database, envelope, tokens=tokens, clock=clock)
+        handling = Handling(
+            *(database, providers, following, journal), metered=metered, inbox=inbox, clock=clock
+        )
+        settings = Settings(
+            database, envelope, providers, tokens=tokens, clock=clock, allows_live_keys=live_keys
+        )
         reconciling = Reconciling(
             *(database, providers, following, UsageComparison(database, usage)),
             Settling(database, rates, clock=clock),
@@ -113,15 +116,10 @@ class ProviderWork:
             collecting=collecting,
             following=following,
             closing=Closing(database, providers, steps, journal, clock=clock),
-            handling=Handling(database, providers, following, charges, metered, clock=clock),
+            handling=handling,
             sweeping=Sweeping(database, clock=clock),
-            inbox=Inbox(database, envelope, tokens=tokens, clock=clock),
-            settings=Settings(
-                *(database, envelope, providers),
-                tokens=tokens,
-                clock=clock,
-                allows_live_keys=allows_live_keys,
-            ),
+            inbox=inbox,
+            settings=settings,
             methods=PaymentMethods(
                 database, providers, pushing, collecting, tokens=tokens, clock=clock
             ),
@@ -139,6 +137,7 @@ class ProviderWork:
         jobs.handle(CLOSE_JOB, self.closing.run, concurrency=CONCURRENCY)
         jobs.handle(CREDIT_JOB, self.closing.run_credit, concurrency=CONCURRENCY)
         jobs.handle(WEBHOOK_JOB, self.handling.run, concurrency=1)
+        jobs.handle(OUTAGE_JOB, self.handling.outages.probe)
         jobs.handle(RECONCILE_JOB, self.reconciling.run, concurrency=1)
         jobs.handle(
             ROUTE_JOB, self.route_jobs.run_one, concurrency=CONCURRENCY, attempts=ROUTE_ATTEMPTS

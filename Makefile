@@ -47,8 +47,9 @@ accuracy: setup ## Measures forecasts, anomalies and detectors into docs/accurac
 	@$(BIN)/python -m tools.accuracy $(FINOPS_SHARED_DATA)
 	@$(BIN)/python -m tests.optimizer.domain.test_accuracy
 
-pictures: setup ## Draws docs/charts anew, beside `make run`
-	@exec $(BIN)/python -m tools.charts
+pictures: setup ## Draws docs/charts and docs/reports anew, beside `make run`
+	@$(BIN)/python -m tools.charts
+	@exec $(BIN)/python -m tools.report_pictures
 
 bench: setup ## Measures: one JSON object a line; ONLY=name,name runs some
 	@exec $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))

@@ -41,7 +41,7 @@ def timeline(rows: Sequence[AlertMark], canvas: Canvas) -> Spec:
         return empty(canvas, "No alert fired in this period.")
     if len(known) > MARKS_MAX:
         canvas = canvas.noted(f"the latest {MARKS_MAX} of {len(known):,}")
-    canvas = canvas.noted("filled: open, ring: over")
+    canvas = canvas.noted(canvas.tz.key).noted("filled: open, ring: over")
     return _Lanes(known[-MARKS_MAX:], canvas).picture()
 
 

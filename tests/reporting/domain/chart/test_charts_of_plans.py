@@ -148,7 +148,7 @@ def test_open_alerts_are_filled_and_only_the_latest_are_drawn() -> None:
     values = spec["data"]["values"]
     assert len(values) == MARKS_MAX
     assert [row["name"] for row in values if row["open"]] == [f"alert {MARKS_MAX}"]
-    assert f"the latest {MARKS_MAX} of {MARKS_MAX + 10}" in words_of(spec)
+    assert f"the latest {MARKS_MAX} of {MARKS_MAX + 10} · {CANVAS.tz.key}" in words_of(spec)
 
 
 @pytest.mark.parametrize("name", samples())

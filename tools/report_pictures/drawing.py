@@ -1,13 +1,8 @@
-"""Draws the first page of each kind of report: `python -m tools.report_pictures [DATA_DIR]`.
-
-Reads from a running demo, as `finops up --demo` starts it, and writes docs/reports/*.png.
-DATA_DIR: of its stack, default `.finops`.
-"""
+"""Draws the first page of each kind of report about the demo."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -36,11 +31,10 @@ from services.reporting.service.reports_sources import Sources
 from services.reporting.service.reports_writing import document_of
 from services.reporting.settings import ReportingSettings
 
-FOLDER: Final = Path(__file__).parents[1] / "docs" / "reports"
+FOLDER: Final = Path(__file__).parents[2] / "docs" / "reports"
 PIXELS_PER_INCH: Final = 66.0
 # Pages of each kind that are kept; the rest is more of the same.
 PAGES: Final = {ReportKind.EXECUTIVE: 2}
-DATA_DIR: Final = ".finops"
 AUTHOR: Final = "demo"
 
 
@@ -116,7 +110,3 @@ async def _pages(
     return await asyncio.to_thread(
         page_pictures, document, draw, url, pixels_per_inch=PIXELS_PER_INCH
     )
-
-
-if __name__ == "__main__":
-    asyncio.run(draw_all(Path(*(sys.argv[1:] or [DATA_DIR]))))

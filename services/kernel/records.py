@@ -63,6 +63,7 @@ class Form(Enum):
     FIELDS = "JSON in which fields of PERSON_FIELDS hold the id"
     LABELS = "JSON whose keys are anybody's, so that any value may be the id"
     PAYLOAD = "JSON as bytes, as feeds and jobs have it, with FIELDS"
+    TOLD = "JSON as bytes, in whose values the id is a word"
 
 
 class Special(Protocol):

@@ -18,6 +18,7 @@ _BEFORE: Final = r"(?<![[:alnum:]_.@-])"
 _AFTER: Final = r"(?![[:alnum:]_@-]|\.[[:alnum:]])"
 # Followed by the end of a JSON text that is a value: one that is a name ends before a colon.
 _WITHIN_VALUE: Final = r'(?=(?:[^"\\]|\\.)*"\s*[,}\]])'
+_AS_BYTES: Final = (Form.PAYLOAD, Form.TOLD)
 _NAMES: Final = "|".join(sorted(PERSON_FIELDS))
 
 
@@ -87,24 +88,22 @@ class Person:
             case Form.LIST:
                 one, other = question.bind(self.subject_id), question.bind(self.pseudonym)
                 return f"array_replace({column}, {one}, {other})"
-            case Form.WORDS:
+            case Form.WORDS | Form.TOLD:
                 other = question.bind(self.pseudonym)
                 pattern = question.bind(self._patterns(form, kind)[0])
                 text = _as_text(column, form, kind)
-                return f"regexp_replace({text}, {pattern}, {other}, 'g')::{kind}"
+                return _as_kind(f"regexp_replace({text}, {pattern}, {other}, 'g')", form, kind)
             case _:
                 text = _as_text(column, form, kind)
                 put = question.bind(rf"\1{self.pseudonym}")
                 for pattern in self._patterns(form, kind):
                     text = f"regexp_replace({text}, {question.bind(pattern)}, {put}, 'g')"
-                if form is Form.PAYLOAD:
-                    return f"convert_to({text}, 'UTF8')"
-                return f"({text})::{kind}"
+                return _as_kind(text, form, kind)
 
     def _patterns(self, form: Form, kind: str) -> tuple[str, ...]:
-        if form is Form.WORDS:
+        if form in (Form.WORDS, Form.TOLD):
             # An id may look like a number or a name of JSON, which are nobody's.
-            within = _WITHIN_VALUE if kind == "jsonb" else ""
+            within = _WITHIN_VALUE if kind == "jsonb" or form is Form.TOLD else ""
             return (f"{_BEFORE}{self.pattern}{_AFTER}{within}",)
         value = self._json_pattern()
         if form is Form.LABELS:
@@ -121,9 +120,13 @@ class Person:
 
 
 def _as_text(column: str, form: Form, kind: str) -> str:
-    if form is Form.PAYLOAD:
+    if form in _AS_BYTES:
         return f"convert_from({column}, 'UTF8')"
     return column if kind == "text" else f"{column}::text"
+
+
+def _as_kind(text: str, form: Form, kind: str) -> str:
+    return f"convert_to({text}, 'UTF8')" if form in _AS_BYTES else f"({text})::{kind}"
 
 
 def _json_spellings(text: str) -> set[str]:

@@ -51,6 +51,27 @@ async def test_an_erased_person_is_in_no_table(
     assert found == {"reporting.anomaly_change", "reporting.maintenance_window"}
 
 
+async def test_an_erased_person_is_in_no_fact_about_an_anomaly(
+    reporting_database: Database, tenant: str
+) -> None:
+    told = '{"causes": [["user", "%s", "1.10", true]], "feedback_note": "ask %s first", "score": 1}'
+    async with reporting_database.system_transaction() as tx:
+        await tx.driver.execute(
+            "INSERT INTO reporting.anomaly_change (tenant_id, kind, payload)"
+            " VALUES ($1, 'OPEN', $2)",
+            tenant,
+            (told % ("omar.farouk", "omar.farouk")).encode(),
+        )
+
+    async with serving_records(reporting_database, RECORDS) as server:
+        changed = await erased(records_stub(server, tenant), "omar.farouk", "erased-1")
+
+    assert changed == {"reporting.anomaly_change": 1}
+    async with reporting_database.read(tenant) as tx:
+        kept = await tx.driver.fetchval("SELECT payload FROM reporting.anomaly_change")
+    assert kept.decode() == told % ("erased-1", "erased-1")
+
+
 async def test_a_section_whose_own_words_the_id_is_goes_and_others_are_rewritten(
     reporting_database: Database, tenant: str
 ) -> None:

@@ -174,7 +174,8 @@ _COLLECTIONS: Final = (
         name="reporting.anomaly_change",
         table="anomaly_change",
         description="The feed of anomalies; consumed facts go by the feed's own time.",
-        subjects={"payload": Form.PAYLOAD},
+        # Causes are lists without names, and notes are texts for people.
+        subjects={"payload": Form.TOLD},
     ),
     Collection(
         name="reporting.maintenance_window",

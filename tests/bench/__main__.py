@@ -49,7 +49,7 @@ BENCHES: dict[Callable[[BenchStack], Iterator[Figure]], tuple[str, ...]] = {
         "invoice_10k_lines_seconds",
         "invoice_pdf_seconds",
     ),
-    bench_webhooks: ("webhook_p99_ms", "webhook_burst_p99_ms"),
+    bench_webhooks: ("webhook_p99_ms", "webhook_burst_p99_ms", "webhook_burst_handler_p99_ms"),
     bench_rest: ("rest_events_per_second",),
     bench_unary: ("record_unary_p99_ms",),
     bench_queries: ("query_costs_p95_ms", "query_costs_cached_p95_ms"),

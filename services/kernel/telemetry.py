@@ -44,7 +44,7 @@ from services.kernel.settings import ServiceSettings
 TRACEPARENT: Final = "traceparent"
 # From a cached answer to the longest query, in seconds.
 LATENCY_BUCKETS: Final = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
 
 log = structlog.get_logger(__name__)

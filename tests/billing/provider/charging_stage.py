@@ -18,6 +18,7 @@ from services.billing.service.journal import BillingFeed, Journal
 from services.billing.service.moving import InvoiceMoves, locked_invoice
 from services.billing.service.provider.payments import Transfer
 from services.billing.service.provider.providers import Providers
+from services.billing.service.provider.queue import CLOSE_JOB
 from services.billing.service.provider.work import ProviderWork
 from services.billing.store import invoices, payments
 from services.kernel.caller import Caller, acting_as
@@ -92,6 +93,18 @@ class Stage:
         """Lets the worker tell the provider of a credit note."""
         subject = {"tenant_id": self.tenant, "invoice_id": note.credit_note_id}
         await self.work.closing.run_credit(Job(0, "", json.dumps(subject).encode(), 1, self.tenant))
+
+    async def close(self) -> bool:
+        """Lets the worker close the invoice at the peer; returns whether that was queued."""
+        async with self.database.system_transaction() as tx:
+            queued = await tx.driver.fetch(
+                "DELETE FROM pgqueuer WHERE entrypoint = $1 AND headers->>'tenant' = $2"
+                " RETURNING payload",
+                *(CLOSE_JOB, self.tenant),
+            )
+        for row in queued:
+            await self.work.closing.run(Job(0, "", row["payload"], 1, self.tenant))
+        return bool(queued)
 
     async def transfer(self, amount: Decimal) -> None:
         with acting_as(replace(ADA, tenant_id=self.tenant)):

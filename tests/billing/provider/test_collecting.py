@@ -105,6 +105,39 @@ async def test_after_a_transfer_of_a_part_the_whole_is_not_charged(stage: Stage)
     assert "a part came in elsewhere" in attempt.error
 
 
+@pytest.mark.parametrize("amount", ["5.00", "6.00"])
+async def test_what_is_credited_after_a_part_came_in_leaves_nothing_to_pay_there(
+    stage: Stage, amount: str
+) -> None:
+    await stage.transfer(stage.seeded.total - Decimal("5.95"))
+    await stage.close()
+    [open_there] = await stage.edge.overlay.all_invoices()
+    note = await stage.credit(amount)
+
+    is_closed_before = await stage.close()
+    await stage.tell(note)
+    is_closed = await stage.close()
+
+    [there] = await stage.edge.overlay.all_invoices()
+    assert (is_closed_before, is_closed) == (False, True)
+    assert (await stage.invoice()).state is InvoiceState.PAID
+    assert (open_there["status"], there["status"]) == ("open", "paid")
+    assert await stage.charges() == []
+
+
+async def test_a_transfer_waits_for_the_credit_note_that_is_on_its_way(stage: Stage) -> None:
+    note = await stage.credit("5.00")
+    await stage.transfer(stage.seeded.total - note.total)
+
+    await stage.close()
+    [before] = await stage.edge.overlay.all_invoices()
+    await stage.tell(note)
+    await stage.close()
+
+    [there] = await stage.edge.overlay.all_invoices()
+    assert (before["status"], there["status"]) == ("open", "paid")
+
+
 async def test_a_credit_note_that_the_provider_knows_cannot_be_voided(stage: Stage) -> None:
     await stage.work.collecting.charge(stage.tenant, await stage.begin())
     async with stage.database.transaction(stage.tenant) as tx:

@@ -14,6 +14,7 @@ from services.billing.domain.payment import Payment, PaymentKind, PaymentState
 from services.billing.domain.provider import ProviderKind, PushedCredit, RemoteState
 from services.billing.service.journal import Journal
 from services.billing.service.moving import SYSTEM, add_event, locked_invoice
+from services.billing.service.provider.collecting import CREDIT_PAUSE
 from services.billing.service.provider.following import record_payment
 from services.billing.service.provider.providers import Opened, Providers
 from services.billing.service.provider.queue import queue_close, queue_credit_note, subject_of
@@ -28,6 +29,8 @@ from services.kernel.transaction import Transaction
 
 WAIT_MIN = timedelta(seconds=0.1)
 SENT = (CreditNoteState.ISSUED, CreditNoteState.SETTLED)
+# Nothing is due of it, whatever is credited after it was paid.
+SETTLED = (InvoiceState.PAID, InvoiceState.PART_CREDITED, InvoiceState.CREDITED)
 
 
 class Closing:
@@ -54,7 +57,7 @@ class Closing:
         tenant_id, invoice_id = subject_of(job)
         async with self._database.read(tenant_id) as tx:
             invoice = await invoices.find_invoice(tx, tenant_id, invoice_id)
-        wanted = (InvoiceState.VOID, InvoiceState.PAID)
+        wanted = (InvoiceState.VOID, *SETTLED)
         if invoice is None or not invoice.provider_invoice_id or invoice.state not in wanted:
             return
         await self._waiting(
@@ -68,6 +71,13 @@ class Closing:
         provider, there = opened.provider, invoice.provider_invoice_id
         is_void = invoice.state is InvoiceState.VOID
         wanted = RemoteState.VOID if is_void else RemoteState.PAID
+        key = f"inv:{invoice.invoice_id}:{'void' if is_void else 'settle'}"
+        if not is_void:
+            async with self._database.read(invoice.tenant_id) as tx:
+                is_unsent = await credit_notes.has_unsent(tx, invoice.tenant_id, invoice.invoice_id)
+            if is_unsent:
+                # The provider takes no credit note for what is settled.
+                raise StepWaits(key, CREDIT_PAUSE)
 
         async def send(key: str) -> str:
             async with opened.turn():
@@ -83,7 +93,7 @@ class Closing:
 
         await self._steps.perform(
             invoice.tenant_id,
-            f"inv:{invoice.invoice_id}:{'void' if is_void else 'settle'}",
+            key,
             Step.VOID if is_void else Step.SETTLE,
             provider=opened.name,
             request=there,
@@ -153,6 +163,18 @@ class Closing:
             refund_id = made.partition(" ")[2] or made
             async with self._database.transaction(invoice.tenant_id) as tx:
                 await self._refunded(tx, invoice, note, opened, refund_id)
+        if note.settlement is CreditSettlement.REDUCE_DUE:
+            await self._settled(invoice)
+
+    async def _settled(self, invoice: Invoice) -> None:
+        """Has the provider's copy, of which a part was paid elsewhere, closed once nothing is due.
+
+        Only now that it has the credit, which it does not take for what is settled.
+        """
+        async with self._database.transaction(invoice.tenant_id) as tx:
+            found = await locked_invoice(tx, invoice.tenant_id, invoice.invoice_id)
+            if found.state in SETTLED and found.amount_paid:
+                await queue_close(tx, invoice.invoice_id)
 
     async def _begun(
         self, invoice: Invoice, note: CreditNote, opened: Opened, key: str, request: str

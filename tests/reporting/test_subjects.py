@@ -310,16 +310,18 @@ async def test_only_administrators_may_ask_about_persons(
         assert (await refused(call)).code is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_a_reason_that_names_the_person_and_an_unknown_case_are_refused(
+async def test_no_reason_one_that_names_the_person_and_an_unknown_case_are_refused(
     office: Office,
 ) -> None:
     named = await refused(office.erase(PERSON, reason=f"{PERSON.upper()} has asked"))
+    unsaid = await refused(office.erase(PERSON, reason=""))
     unknown = await refused(office.ended("nobody"))
 
     assert (named.code, named.reason) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         "SUBJECT_NAMED_IN_REASON",
     )
+    assert (unsaid.code, unsaid.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_VIOLATIONS")
     assert (unknown.code, unknown.reason, unknown.metadata) == (
         grpc.StatusCode.NOT_FOUND,
         "SUBJECT_CASE_NOT_FOUND",

@@ -131,7 +131,8 @@ async def test_a_dead_provider_is_asked_a_few_times_and_all_is_taken_up_once_it_
         assert outage is not None
         await take_in(billing_database, tenant, 30, "late")
         await eventually(lambda: all_are("waiting"))
-        asked = len(wire.asked)
+        # Jobs that other tests left ask too, for what is theirs.
+        asked = sum(tenant in target for target in wire.asked)
         shown = await shown_events(billing)
         settings = await shown_settings(billing)
         wire.dies_with = None
@@ -140,7 +141,7 @@ async def test_a_dead_provider_is_asked_a_few_times_and_all_is_taken_up_once_it_
         took = asyncio.get_running_loop().time() - began
 
     # Four lanes meet it at once; the rest are probes, of which there were two or three.
-    assert asked <= 4 + outage.probe_count + 2
+    assert 0 < asked <= 4 + outage.probe_count + 2
     assert {event.state for event in shown} == {models.WEBHOOK_EVENT_STATE_WAITING}
     assert all(event.error and event.HasField("next_attempt_time") for event in shown)
     assert settings.outage.probe_count >= 2

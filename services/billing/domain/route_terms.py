@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from services.billing.domain.billing_period import BillingCalendar
 from services.billing.domain.metered_route import MeterRoute
-from services.billing.domain.metering import hour_of
+from services.billing.domain.metering import hour_of, metered_period
 from services.billing.domain.subscription import Phase, PhaseMode
+from services.kernel.period import Period
+
+HOUR = timedelta(hours=1)
+
+
+def parts_of(route: MeterRoute, calendar: BillingCalendar, until: datetime) -> list[Period]:
+    """Returns the hours of a route until then, cut where the periods are, oldest first."""
+    end = until if route.ends_at is None else min(until, route.ends_at)
+    found: list[Period] = []
+    begin = route.starts_at
+    while begin < end:
+        # What begins in the middle of an hour has the whole of it.
+        hours = metered_period(calendar.period(begin + HOUR))
+        stop = end if hours is None else hours.end
+        whole = stop if route.ends_at is None else min(stop, route.ends_at)
+        found.append(Period(begin, whole))
+        begin = stop
+    return found
 
 
 def end_of(

@@ -185,7 +185,9 @@ class Drafting:
                 continue  # before the subscription began: nobody pays for it
             claims.append((hour_at, dimension_id))
             if part.may_be_routed and await routed.route_of(tx, hour_at, [dimension_id]):
-                continue  # the provider is told of it, as of all usage of that hour
+                # The provider's, which is told of it until the route closes: what comes after that
+                # is on no invoice, and a comparison with usage shows it.
+                continue
             if own is not None:
                 add_usage(own.usage, dimension_id, amount)
             else:

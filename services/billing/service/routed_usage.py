@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeAlias
 
-from services.billing.domain.metered_route import MeteredCharges, MeterRoute
+from services.billing.domain.metered_route import MeteredCharges, MeterRoute, usage_by_charge
 from services.billing.domain.metering import Metered, total_of
-from services.billing.domain.plan import PlanCharge
+from services.billing.domain.plan import PlanCharge, PlanRates
 from services.billing.store import meter_routes, metering, plans
 from services.kernel.money import EXACT
 from services.kernel.period import Period
@@ -86,6 +86,16 @@ class RoutedUsage:
                     charges = MeteredCharges(plan.rates_in(route.currency_code))
                     self._routes.append((route, charges))
         return self._routes
+
+
+async def usage_of_charges(
+    tx: Transaction, route: MeterRoute, rates: PlanRates, hours: Period
+) -> dict[str, Decimal]:
+    """Returns what was metered of a route's hours, in time or late, by metered charge."""
+    tenant_id = route.tenant_id
+    usage = await meter_routes.usage_of(tx, tenant_id, hours)
+    known = await metering.dimensions_of(tx, [(tenant_id, each) for each in usage])
+    return usage_by_charge(rates, [(known[tenant_id, each], usage[each]) for each in usage])
 
 
 def _less(whole: Metered, part: Metered) -> Metered:

@@ -138,7 +138,9 @@ class Tracing:
             if billing:
                 numbers = sorted({invoice.number or "a draft" for invoice, _ in billing})
                 return billing, Whereabouts(explanation=f"It is billed on {', '.join(numbers)}.")
-            return [], await whereabouts(tx, tenant_id, ids, event.start_at)
+            return [], await whereabouts(
+                tx, tenant_id, ids, event.start_at, recorded_at=event.recorded_at
+            )
 
 
 async def _line(

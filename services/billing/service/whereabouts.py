@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 
-from services.billing.domain.metered_route import event_name
+from services.billing.domain.metered_route import MeterRoute, RouteState, event_name
 from services.billing.domain.metering import ChargeMatcher, hour_of
+from services.billing.domain.plan import PlanCharge
+from services.billing.domain.route_terms import parts_of
 from services.billing.domain.subscription import PhaseMode
-from services.billing.service.routed_usage import RoutedUsage
+from services.billing.errors import PlanNotFound, SubscriptionNotFound
+from services.billing.service.routed_usage import RoutedUsage, usage_of_charges
 from services.billing.store import accounts, meter_routes, metered_invoices, metering, plans
 from services.billing.store import subscriptions as subscription_rows
 from services.kernel.period import Period
@@ -20,6 +24,10 @@ NOT_COUNTED = "Billing has not counted it yet; ask again in some seconds."
 NOBODY = "Nobody pays for it: no subscription of the tenant's own account runs at that time."
 SWITCHED_OFF = "It is not billed: include_usage is off in the account's automated billing."
 WAITS = "It waits for the next invoice."
+REFUSED = (
+    "No invoice has it: ours had left it out for Stripe's meter, whose route was refused later."
+)
+TOO_LATE = "No invoice has it: it came after its route to Stripe's meter had closed."
 SHOWN = "It waits for the next invoice, which shows it at no cost: it is of a trial or a pause."
 
 
@@ -53,42 +61,79 @@ class Whereabouts:
 
 
 async def whereabouts(
-    tx: Transaction, tenant_id: str, dimension_ids: Sequence[str], at: datetime
+    tx: Transaction,
+    tenant_id: str,
+    dimension_ids: Sequence[str],
+    at: datetime,
+    *,
+    recorded_at: datetime,
 ) -> Whereabouts:
     """Returns what becomes of an event. dimension_ids: what it may be metered as."""
     hour_at = hour_of(at)
     if not await metering.is_metered(tx, tenant_id, dimension_ids, hour_at):
         return Whereabouts(explanation=NOT_COUNTED)
-    metered = await _metered(tx, tenant_id, dimension_ids, hour_at)
-    if metered is not None:
-        return Whereabouts(explanation=metered.explanation, metered=metered)
-    return await _ours(tx, tenant_id, dimension_ids, hour_at)
-
-
-async def _metered(
-    tx: Transaction, tenant_id: str, dimension_ids: Sequence[str], hour_at: datetime
-) -> MeteredUse | None:
     found = await RoutedUsage(tenant_id).route_of(tx, hour_at, dimension_ids)
     if found is None:
-        return None
-    route, charge = found
-    reports = await meter_routes.reports_of(tx, tenant_id, route.route_id)
-    # Usage is told by parts of periods: a late part is counted, and invoiced, when it is told.
-    begun = [report.part_start_at for report in reports if report.part_start_at <= hour_at]
-    part = max(begun, default=None)
+        return await _ours(tx, tenant_id, dimension_ids, hour_at)
+    return await _routed(tx, *found, hour_at=hour_at, recorded_at=recorded_at)
+
+
+async def _routed(
+    tx: Transaction,
+    route: MeterRoute,
+    charge: PlanCharge,
+    *,
+    hour_at: datetime,
+    recorded_at: datetime,
+) -> Whereabouts:
+    if route.state is RouteState.REFUSED:
+        return Whereabouts(explanation=REFUSED)
+    tenant_id = route.tenant_id
+    part = await _part_of(tx, route, hour_at)
     told = [
-        report.occurred_at
-        for report in reports
-        if report.charge_id == charge.charge_id and report.counts and report.part_start_at == part
+        report
+        for report in await meter_routes.reports_of(tx, tenant_id, route.route_id)
+        if report.charge_id == charge.charge_id
+        and report.counts
+        and report.part_start_at == part.start
     ]
-    return MeteredUse(
+    is_after = all(report.created_at < recorded_at for report in told)
+    if route.state is RouteState.CLOSED and is_after:
+        whole = await _metered_of(tx, route, charge, part)
+        if whole != sum(report.quantity for report in told):
+            return Whereabouts(explanation=TOO_LATE)
+    # Usage is told by parts of periods: a late part is counted, and invoiced, when it is told.
+    counted_at = [report.occurred_at for report in told]
+    metered = MeteredUse(
         subscription_id=route.subscription_id,
         charge_id=charge.charge_id,
         route_id=route.route_id,
         event_name=event_name(route.plan_id, charge.charge_id),
         provider_subscription_id=route.provider_subscription_id,
-        provider_invoice_ids=await metered_invoices.ids_at(tx, tenant_id, route.route_id, told),
+        provider_invoice_ids=await metered_invoices.ids_at(
+            tx, tenant_id, route.route_id, counted_at
+        ),
     )
+    return Whereabouts(explanation=metered.explanation, metered=metered)
+
+
+async def _part_of(tx: Transaction, route: MeterRoute, hour_at: datetime) -> Period:
+    """Returns the part of a period, within the route, that an hour is told with."""
+    subscription = await subscription_rows.find_subscription(
+        tx, route.tenant_id, subscription_id=route.subscription_id
+    )
+    if subscription is None:
+        raise SubscriptionNotFound(subscription_id=route.subscription_id)
+    return parts_of(route, subscription.calendar, hour_at + HOUR)[-1]
+
+
+async def _metered_of(tx: Transaction, route: MeterRoute, charge: PlanCharge, part: Period) -> int:
+    """Returns the whole units of a charge that were metered of a part, whenever they came."""
+    plan = await plans.find_plan(tx, route.plan_id, route.plan_version)
+    if plan is None:
+        raise PlanNotFound(plan_id=route.plan_id)
+    usage = await usage_of_charges(tx, route, plan.rates_in(route.currency_code), part)
+    return int(max(usage.get(charge.charge_id, Decimal(0)), Decimal(0)))
 
 
 async def _ours(

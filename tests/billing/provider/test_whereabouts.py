@@ -10,19 +10,25 @@ from typing import Any
 import pytest
 
 from services.billing.domain.account import AutomatedBilling
+from services.billing.domain.metered_route import RouteState
 from services.billing.domain.metering import Dimension
+from services.billing.domain.provider import ProviderKind
 from services.billing.errors.metered import UsageEventUnknown
 from services.billing.service import whereabouts
 from services.billing.service.invoicing import Wanted
+from services.billing.service.provider.port import ProviderFault
+from services.billing.service.provider.steps import StepWaits
 from services.billing.service.tracing import Tracing, UsageEvent
 from services.billing.service.whereabouts import Whereabouts
 from services.billing.store.accounts import set_automated
 from services.kernel.pagination import PageTokens
 from services.kernel.period import Period
 from tests.billing.invoicing_stage import Stage, per_unit, used
-from tests.billing.provider.meter_stage import APRIL, BEGIN, HOUR, MeterStage
+from tests.billing.provider.meter_stage import APRIL, BEGIN, HOUR, METERED, MeterStage
+from tests.billing.provider.test_meter_routes import change
 from tests.billing.provider.test_meters import clock, there
 from tests.billing.test_chargeback import FEBRUARY, stage
+from tests.support.stripe.faults import Fault
 
 __all__ = ["clock", "stage", "there"]
 DAY = timedelta(days=1)
@@ -49,15 +55,17 @@ class Events:
     async def find(self, tenant_id: str, source: str, event_id: str) -> UsageEvent | None:
         return self.known.get(f"{tenant_id}/{source}/{event_id}")
 
-    def add(self, stage: Stage, at: datetime, **attributes: Any) -> str:
-        """Adds an event, and returns its id."""
+    def add(
+        self, stage: Stage, at: datetime, recorded_at: datetime | None = None, **attributes: Any
+    ) -> str:
+        """Adds an event, and returns its id. recorded_at: default when it happened."""
         change = used(at, "1", **attributes)
         event_id = str(len(self.known))
         self.known[f"{stage.tenant}/docs/{event_id}"] = UsageEvent(
             source="docs",
             event_id=event_id,
             start_at=at,
-            recorded_at=at,
+            recorded_at=recorded_at or at,
             quantity=change.metered.quantity,
             cost=change.metered.cost,
             dimension=change.dimension,
@@ -65,10 +73,12 @@ class Events:
         return event_id
 
 
-async def found(stage: Stage, at: datetime, **attributes: Any) -> tuple[list[str], Whereabouts]:
+async def found(
+    stage: Stage, at: datetime, recorded_at: datetime | None = None, **attributes: Any
+) -> tuple[list[str], Whereabouts]:
     """Returns the numbers of the invoices that bill what was used then, and what is said of it."""
     events = Events()
-    event_id = events.add(stage, at, **attributes)
+    event_id = events.add(stage, at, recorded_at, **attributes)
     tracing = Tracing(stage.database, events, tokens=PageTokens(b"x"))
     lines, where = await tracing.find_invoice_lines(stage.tenant, "docs", event_id)
     return [invoice.number for invoice, _ in lines], where
@@ -112,6 +122,64 @@ async def test_late_usage_of_a_meter_is_on_the_invoice_that_it_was_told_in(
 
     assert where.metered is not None
     assert len(where.metered.provider_invoice_ids) == 2
+
+
+async def test_an_event_of_a_new_period_is_not_on_the_invoice_of_the_one_before(
+    there: MeterStage,
+) -> None:
+    await there.subscribe()
+    await there.work_on(BEGIN + 20 * DAY, "100")
+    await there.past(APRIL)
+    await there.differences()
+    await there.use(APRIL + 2 * HOUR, "7")
+
+    _, where = await found(there.stage, APRIL + 2 * HOUR)
+
+    assert len(await there.kept()) == 1
+    assert where.metered is not None
+    assert where.metered.provider_invoice_ids == []
+
+
+async def test_what_came_after_its_route_had_closed_is_on_no_invoice(there: MeterStage) -> None:
+    await there.subscribe()
+    at = BEGIN + 2 * DAY
+    await there.work_on(at, "100")
+    await there.pause(BEGIN + 5 * DAY)
+    there.to(BEGIN + 6 * DAY)
+    await there.advance()
+    await there.use(at, "8")
+
+    _, in_time = await found(there.stage, at)
+    _, too_late = await found(there.stage, at, there.clock.now() + HOUR)
+
+    assert await there.route_states() == [RouteState.CLOSED]
+    assert in_time.metered is not None
+    assert too_late == Whereabouts(explanation=whereabouts.TOO_LATE)
+
+
+async def test_what_was_left_out_for_a_route_that_was_refused_is_on_no_invoice(
+    there: MeterStage,
+) -> None:
+    await there.subscribe(METERED, per_unit("0.01", charge_id="seats", unit="seat"))
+    there.edge.plan = lambda _: Fault.LOST_BEFORE
+    await there.use(BEGIN, "100")
+    for _ in range(2):
+        with pytest.raises((StepWaits, ProviderFault)):
+            await there.advance()
+    there.to(APRIL + 2 * DAY)
+    with there.stage.caller():
+        await there.stage.invoices.generate_invoice(
+            Wanted(tenant_id=there.tenant, month="2026-03", finalize=True)
+        )
+
+    _, before = await found(there.stage, BEGIN)
+    await change(there, kind=ProviderKind.OFFLINE)
+    await there.advance()
+    _, after = await found(there.stage, BEGIN)
+
+    assert await there.route_states() == [RouteState.REFUSED]
+    assert before.metered is not None
+    assert after == Whereabouts(explanation=whereabouts.REFUSED)
 
 
 async def test_an_event_says_whether_it_waits_is_billed_or_is_free(stage: Stage) -> None:

@@ -16,18 +16,19 @@ from services.billing.domain.metered_route import (
     RouteState,
     event_name,
     plan_reports,
-    usage_by_charge,
 )
-from services.billing.domain.metering import hour_of, metered_period
+from services.billing.domain.metering import hour_of
 from services.billing.domain.operation import Step
 from services.billing.domain.plan import PlanRates
+from services.billing.domain.route_terms import parts_of
 from services.billing.domain.subscription import Subscription
 from services.billing.service.provider.meter_port import UsageMeters
 from services.billing.service.provider.port import Refused
 from services.billing.service.provider.providers import Opened
 from services.billing.service.provider.steps import StepRefused, Steps
+from services.billing.service.routed_usage import usage_of_charges
 from services.billing.store import meter_routes as rows
-from services.billing.store import metering, operations
+from services.billing.store import operations
 from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.period import Period
@@ -54,18 +55,7 @@ class MeterLine:
 
     def parts(self, until: datetime) -> list[Period]:
         """Returns the hours of the route until then, cut where the periods are, oldest first."""
-        end = until if self.route.ends_at is None else min(until, self.route.ends_at)
-        found: list[Period] = []
-        begin = self.route.starts_at
-        while begin < end:
-            # What begins in the middle of an hour has the whole of it.
-            calendar = self.subscription.calendar.period(begin + timedelta(hours=1))
-            hours = metered_period(calendar)
-            stop = end if hours is None else hours.end
-            whole = stop if self.route.ends_at is None else min(stop, self.route.ends_at)
-            found.append(Period(begin, whole))
-            begin = stop
-        return found
+        return parts_of(self.route, self.subscription.calendar, until)
 
 
 class Reporting:
@@ -213,11 +203,7 @@ async def usage_of(
     end = min(part.end, hour_of(now))
     if end <= part.start:
         return {}
-    usage = await rows.usage_of(tx, line.tenant_id, Period(part.start, end))
-    known = await metering.dimensions_of(tx, [(line.tenant_id, each) for each in usage])
-    return usage_by_charge(
-        line.rates, [(known[line.tenant_id, each], usage[each]) for each in usage]
-    )
+    return await usage_of_charges(tx, line.route, line.rates, Period(part.start, end))
 
 
 async def counted(database: Database, line: MeterLine, charge_id: str, minutes: Period) -> Decimal:

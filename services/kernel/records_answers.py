@@ -65,7 +65,7 @@ class StoredAnswers:
         content = (
             await self._envelope.open(tx, tenant_id, response, purpose) if is_sealed else response
         )
-        if person.subject_id.encode() not in content:
+        if not any(each.encode() in content for each in person.spellings_in_words()):
             return 0
         service, _, name = method.removeprefix("/").rpartition("/")
         described = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)

@@ -7,7 +7,6 @@ request_id is one transaction all the same. What was killed is called again and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,7 +35,6 @@ from services.kernel.records_tables import TableShape, filter_fields, shape_of
 
 BATCH: Final = 2_000  # rows that one transaction changes or removes
 STATEMENT: Final = timedelta(minutes=5)  # a search reads whole tables
-_PSEUDONYM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 log = structlog.get_logger(__name__)
 
@@ -107,9 +105,9 @@ class RecordKeeping:
         Amounts and the audit chain stay. Collections without such a record have no count.
         Raises InvalidPseudonym.
         """
-        if not _PSEUDONYM.fullmatch(pseudonym) or pseudonym == subject_id:
-            raise InvalidPseudonym
         person = Person(subject_id, pseudonym)
+        if not pseudonym or pseudonym == subject_id:
+            raise InvalidPseudonym
         counts = []
         for collection in self.records.collections:
             if collection.personal:

@@ -12,13 +12,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.kernel.records import PERSON_FIELDS, Form
+from services.kernel.records import PERSON_FIELDS, Form, InvalidPseudonym
 
 _BEFORE: Final = r"(?<![[:alnum:]_.@-])"
 _AFTER: Final = r"(?![[:alnum:]_@-]|\.[[:alnum:]])"
+# The four digits of a JSON escape that stands for a control, a sign, a space or an emoji. Of other
+# signs it is not known, so that they count as letters.
+_SIGN: Final = (
+    r"(?:00(?:[0189][0-9a-f]|2[0-9a-cf]|3[a-f]|5[b-e]|60|7[b-f]|a[0-9b-f]|b[014678bf]|[df]7)"
+    r"|20[0-6a-c][0-9a-f]|21[9a-f][0-9a-f]|2[235-7][0-9a-f]{2}|30(?:0[0-489a-f]|1[0-9a-f])"
+    r"|fe[013-6][0-9a-f]|feff|ff(?:0[1-9a-f]|1[a-f]|20|3[b-f]|40|5[b-f]|6[0-5])"
+    r"|d83[c-e]\\ud[c-f][0-9a-f]{2})"
+)
+# In JSON an escape is one character, whatever letters it is written with: an id begins after one,
+# never within, and ends before one unless that is a letter.
+_BEFORE_IN_JSON: Final = (
+    r"(?<=(?:^|[^\\[:alnum:]_.@-])"
+    rf"|(?:^|[^\\])(?:\\\\)*\\(?:[nrtbf\\]|u{_SIGN}))"
+)
+_LETTER_ESCAPED: Final = rf"\\u(?!{_SIGN})"
+_AFTER_IN_JSON: Final = rf"(?![[:alnum:]_@-]|{_LETTER_ESCAPED}|\.(?:[[:alnum:]]|{_LETTER_ESCAPED}))"
 # Followed by the end of a JSON text that is a value: one that is a name ends before a colon.
 _WITHIN_VALUE: Final = r'(?=(?:[^"\\]|\\.)*"\s*[,}\]])'
 _AS_BYTES: Final = (Form.PAYLOAD, Form.TOLD)
+_PSEUDONYM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _NAMES: Final = "|".join(sorted(PERSON_FIELDS))
 
 
@@ -37,15 +54,19 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom a statement is about. pseudonym: "" where it only looks."""
+    """Whom a statement is about. pseudonym: "" where it only looks.
+
+    A pseudonym is written as it is into texts, JSON and replacements of regular expressions, so
+    that it has no character that means anything there. Raises InvalidPseudonym.
+    """
 
     subject_id: str
     pseudonym: str = ""
 
-    @property
-    def pattern(self) -> str:
-        """The id as a regular expression."""
-        return escaped(self.subject_id)
+    def __post_init__(self) -> None:
+        """Refuses other pseudonyms."""
+        if self.pseudonym and not _PSEUDONYM.fullmatch(self.pseudonym):
+            raise InvalidPseudonym
 
     def spellings(self, *, is_within_text: bool = False) -> list[str]:
         """Returns the id as it stands between the quotes of a JSON text, whoever wrote that.
@@ -57,13 +78,17 @@ class Person:
             found = {twice for once in found for twice in _json_spellings(once)}
         return sorted(found)
 
+    def spellings_in_words(self) -> list[str]:
+        """Returns the id as it stands in a text: filters and excerpts of JSON quote it."""
+        return sorted({self.subject_id, *self.spellings()})
+
     def _json_pattern(self, *, is_within_text: bool = False) -> str:
-        spellings = self.spellings(is_within_text=is_within_text)
-        return "(?:" + "|".join(map(escaped, spellings)) + ")"
+        return _one_of(self.spellings(is_within_text=is_within_text))
 
     def in_words(self, text: str) -> str:
         """Returns a text with the pseudonym wherever the id is a word, as Form.WORDS does."""
-        word = rf"(?<![\w.@-]){re.escape(self.subject_id)}(?![\w@-]|\.\w)"
+        one = "|".join(map(re.escape, self.spellings_in_words()))
+        word = rf"(?<![\w.@-])(?:{one})(?![\w@-]|\.\w)"
         return re.sub(word, lambda _: self.pseudonym, text)
 
     def condition(self, question: Question, column: str, form: Form, kind: str) -> str:
@@ -102,9 +127,13 @@ class Person:
 
     def _patterns(self, form: Form, kind: str) -> tuple[str, ...]:
         if form in (Form.WORDS, Form.TOLD):
+            if kind != "jsonb" and form is Form.WORDS:
+                return (f"{_BEFORE}{_one_of(self.spellings_in_words())}{_AFTER}",)
             # An id may look like a number or a name of JSON, which are nobody's.
-            within = _WITHIN_VALUE if kind == "jsonb" or form is Form.TOLD else ""
-            return (f"{_BEFORE}{self.pattern}{_AFTER}{within}",)
+            # A text in JSON may be a filter or an excerpt, which quotes the id by itself.
+            spelled = {*self.spellings(), *self.spellings(is_within_text=True)}
+            word = f"{_BEFORE_IN_JSON}{_one_of(sorted(spelled))}{_AFTER_IN_JSON}"
+            return (f"{word}{_WITHIN_VALUE}",)
         value = self._json_pattern()
         if form is Form.LABELS:
             inner = self._json_pattern(is_within_text=True)
@@ -121,7 +150,9 @@ class Person:
 
 def _as_text(column: str, form: Form, kind: str) -> str:
     if form in _AS_BYTES:
-        return f"convert_from({column}, 'UTF8')"
+        # The name of an encoding is of collation "C", which the text would take over: by that only
+        # letters of ASCII are letters.
+        return f"(convert_from({column}, 'UTF8') COLLATE \"default\")"
     return column if kind == "text" else f"{column}::text"
 
 
@@ -134,8 +165,16 @@ def _json_spellings(text: str) -> set[str]:
 
 
 def escaped(text: str) -> str:
-    """Returns a text as a regular expression of PostgreSQL that matches it alone."""
-    return re.sub(r"([^\w\s])", r"\\\1", text)
+    """Returns a text as a regular expression of PostgreSQL that matches it alone.
+
+    Only ASCII means anything there; before a letter, as PostgreSQL sees it, a backslash is an
+    error, and it sees one in vowel signs, where Python does not.
+    """
+    return re.sub(r"([!-/:-@\[-^`{-~])", r"\\\1", text)
+
+
+def _one_of(texts: list[str]) -> str:
+    return "(?:" + "|".join(map(escaped, texts)) + ")"
 
 
 def any_of(person: Person, question: Question, columns: Mapping[str, tuple[Form, str]]) -> str:

@@ -18,7 +18,7 @@ from services.kernel.database import Database
 from services.kernel.envelope import Envelope
 from services.kernel.jobs import Job
 from services.kernel.pagination import PageTokens
-from services.kernel.records import Collection, Form, Records, Sealed
+from services.kernel.records import Collection, Form, InvalidPseudonym, Records, Sealed
 from services.kernel.records_defaults import serve_records
 from services.kernel.records_kernel import KERNEL_EXEMPT, kernel_collections
 from services.kernel.records_person import Person, Question
@@ -113,6 +113,103 @@ async def test_an_id_that_looks_like_json_leaves_the_document_whole(
         text = await tx.driver.fetchval(f"SELECT ({expression})::text", *question.values)
 
     assert json.loads(text) == document | {"said": "to P, who left"}
+
+
+async def _told(database: Database, subject_id: str, document: object, *, is_ascii: bool) -> object:
+    """Returns what is left of a document, checked to be found where it named the person."""
+    person, question = Person(subject_id, "P"), Question()
+    value = question.bind(json.dumps(document, ensure_ascii=is_ascii))
+    payload = f"convert_to({value}, 'UTF8')"
+    expression = person.replaced(question, payload, Form.TOLD, "bytea")
+    found = person.condition(question, payload, Form.TOLD, "bytea")
+    column = f"({value}::jsonb)"
+    rewritten = person.replaced(question, column, Form.WORDS, "jsonb")
+    named = person.condition(question, column, Form.WORDS, "jsonb")
+
+    async with database.system_transaction() as tx:
+        row = await tx.driver.fetchrow(
+            f"SELECT convert_from({expression}, 'UTF8') AS told, {found} AS found,"
+            f" ({rewritten})::text AS words, {named} AS named",
+            *question.values,
+        )
+
+    assert row is not None
+    told = json.loads(row["told"])
+    assert json.loads(row["words"]) == told
+    assert row["found"] is row["named"] is (told != document)
+    return told
+
+
+@pytest.mark.parametrize("is_ascii", [True, False])
+@pytest.mark.parametrize(
+    ("subject_id", "note", "left"),
+    [
+        ("jörg.müller", "ask jörg.müller.", "ask P."),
+        ("jörg.müller", "jörg.müller-x, jörg.müllers, ajörg.müller", ""),
+        ("मिताली", "मिताली asks", "P asks"),
+        ("😀", "by 😀", "by P"),
+        ('quo"te', 'by quo"te, "quo"te"', 'by P, "P"'),
+        ("back\\slash", "by back\\slash", "by P"),
+        ("\\", "a \\ b", "a P b"),
+        ("omar.farouk", "asked\nomar.farouk\n", "asked\nP\n"),
+        (
+            "omar",
+            '\tomar\\omar"omar\u0001omar\u2014omar\u00a0omar😀omar',
+            '\tP\\P"P\u0001P\u2014P\u00a0P😀P',
+        ),
+        ("omar", "omar\u2014 omar😀 omar\u00a0omar.\n", "P\u2014 P😀 P\u00a0P.\n"),
+        ("omar", "omarü omar.ü üomar ñomar omar-x omar.x omarж", ""),
+        ("nomar", "asked\nomar \\nomar", "asked\nomar \\P"),
+        ("u2014omar", "\u2014omar", ""),
+        ("00fcx", "üx", ""),
+    ],
+)
+async def test_a_person_of_any_letters_is_found_in_json_wherever_a_word_begins(
+    database: Database, subject_id: str, note: str, left: str, *, is_ascii: bool
+) -> None:
+    document = {"note": note, "causes": [["user", subject_id]], "score": 1}
+
+    told = await _told(database, subject_id, document, is_ascii=is_ascii)
+
+    assert told == {"note": left or note, "causes": [["user", "P"]], "score": 1}
+
+
+@pytest.mark.parametrize("is_ascii", [True, False])
+async def test_who_is_named_by_a_longer_id_alone_stays(
+    database: Database, *, is_ascii: bool
+) -> None:
+    document = {"note": "omarü\nomar.farouk jomar", "causes": [["user", "omarß"]]}
+
+    assert await _told(database, "omar", document, is_ascii=is_ascii) == document
+
+
+@pytest.mark.parametrize(
+    ("subject_id", "text"),
+    [
+        ('quo"te', r'user_id = "quo\"te"'),
+        ("jörg", 'user_id = "jörg"'),
+        ("jörg", r'{"user": "j\u00f6rg"}'),
+        ("मिताली", 'user_id = "मिताली"'),
+    ],
+)
+async def test_a_person_is_found_in_filters_and_excerpts_as_those_quote_it(
+    database: Database, subject_id: str, text: str
+) -> None:
+    person, question = Person(subject_id, "P"), Question()
+    value = question.bind(text)
+    expression = person.replaced(question, value, Form.WORDS, "text")
+
+    async with database.system_transaction() as tx:
+        left = await tx.driver.fetchval(f"SELECT {expression}", *question.values)
+
+    assert left == person.in_words(text)
+    assert left in ('user_id = "P"', '{"user": "P"}')
+
+
+@pytest.mark.parametrize("pseudonym", ['P"', "P\\", "\\1", "Jörg", "-"])
+def test_a_pseudonym_that_json_would_have_to_quote_is_refused(pseudonym: str) -> None:
+    with pytest.raises(InvalidPseudonym):
+        Person("ann", pseudonym)
 
 
 @pytest.mark.parametrize("subject_id", ["a.b+c", "x|y(z)*", "Jörg ß", 'quo"te\\', "*", "$1"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+
+import pytest
 
 from services.kernel.database import Database
 from services.reporting.domain.report.document import Form, Number, Section, Tile
+from services.reporting.domain.report.report import ReportFormat
 from services.reporting.store import reports
 from services.reporting.store.records import RECORDS
 from tests.support.records import (
@@ -51,25 +55,53 @@ async def test_an_erased_person_is_in_no_table(
     assert found == {"reporting.anomaly_change", "reporting.maintenance_window"}
 
 
+@pytest.mark.parametrize("subject_id", ["omar.farouk", "jörg.müller", 'quo"te', "back\\slash"])
 async def test_an_erased_person_is_in_no_fact_about_an_anomaly(
-    reporting_database: Database, tenant: str
+    reporting_database: Database, tenant: str, subject_id: str
 ) -> None:
-    told = '{"causes": [["user", "%s", "1.10", true]], "feedback_note": "ask %s first", "score": 1}'
+    def told(name: str, other: str) -> str:
+        causes = [["user", name, "1.10", True], ["user", other, "2.20", False]]
+        note = f"asked\n{name}, not {other}"
+        return json.dumps({"causes": causes, "feedback_note": note, "score": 1})
+
+    other = f"{subject_id}ü"
     async with reporting_database.system_transaction() as tx:
         await tx.driver.execute(
             "INSERT INTO reporting.anomaly_change (tenant_id, kind, payload)"
             " VALUES ($1, 'OPEN', $2)",
             tenant,
-            (told % ("omar.farouk", "omar.farouk")).encode(),
+            told(subject_id, other).encode(),
         )
 
     async with serving_records(reporting_database, RECORDS) as server:
-        changed = await erased(records_stub(server, tenant), "omar.farouk", "erased-1")
+        stub = records_stub(server, tenant)
+        counted = await erased(stub, subject_id, "erased-1", dry_run=True)
+        changed = await erased(stub, subject_id, "erased-1")
 
-    assert changed == {"reporting.anomaly_change": 1}
+    assert counted == changed == {"reporting.anomaly_change": 1}
     async with reporting_database.read(tenant) as tx:
         kept = await tx.driver.fetchval("SELECT payload FROM reporting.anomaly_change")
-    assert kept.decode() == told % ("erased-1", "erased-1")
+    assert kept.decode() == told("erased-1", other)
+
+
+async def test_a_file_made_of_a_section_that_names_an_id_with_a_quote_goes(
+    reporting_database: Database, tenant: str
+) -> None:
+    number = Number(Decimal("1.10"), Form.RATIO, "USD", "/costs", 'cost of quo"te')
+    section = Section("kept", "Costs", tiles=(Tile("Costs", number),))
+    async with reporting_database.system_transaction() as tx:
+        await tx.driver.execute(REPORT, tenant)
+        await reports.add_section(tx, tenant, "r", 0, section)
+        await reports.add_file(
+            tx, tenant, "r", reports.ReportFile(ReportFormat.PDF, "f", "hash", 1)
+        )
+
+    async with serving_records(reporting_database, RECORDS) as server:
+        changed = await erased(records_stub(server, tenant), 'quo"te', "erased-1")
+
+    assert changed == {"reporting.file": 1, "reporting.report_section": 1}
+    async with reporting_database.read(tenant) as tx:
+        assert await reports.files(tx, tenant, "r") == []
 
 
 async def test_a_section_whose_own_words_the_id_is_goes_and_others_are_rewritten(

@@ -14,6 +14,12 @@ from services.reporting.store.reports import is_section
 # Of these nobody can be found in the file: sums over no user, asked by no filter.
 _HARMLESS: Final = "dataset = 'costs' AND filter = '' AND NOT 'user_id' = ANY(group_by)"
 
+# $2: the spellings of the person's id in JSON.
+_NAMED: Final = (
+    "EXISTS (SELECT FROM unnest($2::text[]) AS spelled"
+    " WHERE position(spelled IN content::text) > 0)"
+)
+
 
 class MadeFiles:
     """Files of exports and reports, which are compressed, so that nobody is sought in them."""
@@ -23,9 +29,9 @@ class MadeFiles:
         found: int = await tx.driver.fetchval(
             "SELECT count(*) FROM reporting.report_file WHERE tenant_id = $1 AND report_id IN"
             " (SELECT report_id FROM reporting.report_section WHERE tenant_id = $1"
-            " AND position($2 in content::text) > 0)",
+            f" AND {_NAMED})",
             tenant_id,
-            subject_id,
+            Person(subject_id).spellings(),
         )
         return found
 
@@ -37,9 +43,9 @@ class MadeFiles:
             f" (SELECT export_id FROM reporting.export WHERE tenant_id = $1 AND NOT ({_HARMLESS}))"
             " OR file_id IN (SELECT f.file_id FROM reporting.report_file f"
             " JOIN reporting.report_section s USING (tenant_id, report_id)"
-            " WHERE f.tenant_id = $1 AND position($2 in s.content::text) > 0))",
+            f" WHERE f.tenant_id = $1 AND {_NAMED}))",
             tenant_id,
-            subject_id,
+            Person(subject_id).spellings(),
         )
         await tx.driver.execute(
             "DELETE FROM reporting.report_file f WHERE tenant_id = $1 AND NOT EXISTS"
@@ -53,9 +59,9 @@ class MadeFiles:
         rows = await tx.driver.fetch(
             "SELECT DISTINCT (to_jsonb(f))::text FROM reporting.report_file f"
             " JOIN reporting.report_section s USING (tenant_id, report_id)"
-            " WHERE f.tenant_id = $1 AND position($2 in s.content::text) > 0",
+            f" WHERE f.tenant_id = $1 AND {_NAMED}",
             tenant_id,
-            subject_id,
+            Person(subject_id).spellings(),
         )
         for row in rows:
             yield row[0]

@@ -14,24 +14,14 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
-import structlog
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio import ConnectionPool
-from redis.exceptions import RedisError
 
 from gateway.errors import RateLimited
 from gateway.settings import GatewaySettings
 from gateway.windows import Hit, RedisWindows
-
-# A slower Redis than this would cost every request more than the limit protects.
-REDIS_SECONDS_MAX: Final = 0.05
-REDIS_PAUSE_SECONDS: Final = 5.0
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +88,8 @@ class RateLimits:
         )
         self._storage = MemoryStorage()
         self._memory = SlidingWindowCounterRateLimiter(self._storage)
-        self._pool = _pool(settings.redis_url)
-        self._redis = None if self._pool is None else RedisWindows(self._pool)
-        self._redis_again = 0.0
+        url = settings.redis_url
+        self._redis = None if url is None else RedisWindows(url)
 
     async def take(self, credential: str | None, address: str) -> Allowance:
         """Counts one request of a credential's digest, None without one, from a client address.
@@ -123,8 +112,8 @@ class RateLimits:
         if timer is not None:
             timer.cancel()
             await asyncio.gather(timer, return_exceptions=True)
-        if self._pool is not None:
-            await self._pool.aclose()
+        if self._redis is not None:
+            await self._redis.close()
 
     async def _take(self, item: RateLimitItem, kind: str, key: str) -> Allowance:
         hit = await self._hit(item, f"{kind}/{key}")
@@ -139,14 +128,10 @@ class RateLimits:
         return Allowance(item.amount, hit.remaining, wait, item.get_expiry())
 
     async def _hit(self, item: RateLimitItem, key: str) -> Hit:
-        if self._redis is not None and time.monotonic() >= self._redis_again:
-            try:
-                return await self._redis.hit(item, key)
-            except (RedisError, TimeoutError) as error:
-                # Of many that were counted together, the first to come here tells.
-                if time.monotonic() >= self._redis_again:
-                    log.warning("limits without redis", reason=type(error).__name__)
-                self._redis_again = time.monotonic() + REDIS_PAUSE_SECONDS
+        if self._redis is not None:
+            counted = await self._redis.hit(item, key)
+            if counted is not None:
+                return counted
         is_allowed = await self._memory.hit(item, key)
         stats = await self._memory.get_window_stats(item, key)
         return Hit(is_allowed, max(0, stats.remaining), stats.reset_time - time.time())
@@ -169,11 +154,3 @@ def tenant_in(metadata: Iterable[tuple[str, str | bytes]], name: str) -> str | N
 
 def _shown(kind: str, key: str) -> str:
     return "yours" if kind == "credential" else key
-
-
-def _pool(url: str | None) -> ConnectionPool | None:
-    if url is None:
-        return None
-    return ConnectionPool.from_url(
-        url, socket_timeout=REDIS_SECONDS_MAX, socket_connect_timeout=REDIS_SECONDS_MAX
-    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.billing.domain.reconciliation import (
     Cause,
@@ -16,11 +17,11 @@ from services.billing.domain.reconciliation import (
     Reconciliation,
     Scope,
 )
-from services.billing.service.provider.providers import Providers
+from services.billing.service.provider.providers import API_KEY, Providers
 from services.billing.service.provider.reconciling import Wanted
 from services.billing.service.provider.work import ProviderWork
+from services.billing.store import events_read, webhook_events
 from services.billing.store import reconciliations as rows
-from services.billing.store import webhook_events
 from services.billing.store.payments import list_payments
 from services.kernel.database import Database
 from services.kernel.envelope import Envelope
@@ -234,6 +235,29 @@ async def test_an_hourly_reading_of_the_account_makes_up_for_lost_webhooks(stage
     assert missed == [len(happened), 0]
     assert len(events) == len(happened) > 10
     assert [row["state"] for row in states] == ["paid", "paid"]
+
+
+async def test_an_account_that_breaks_unexpectedly_holds_no_other_up(
+    stage: Stage, envelope: Envelope
+) -> None:
+    broken = f"0-{stage.tenant}"  # read before the other
+    await use_stripe(stage.database, envelope, broken)
+    async with stage.database.transaction(broken) as tx:
+        unreadable = await envelope.seal(tx, broken, b"\xff", API_KEY)
+    await stage.change(
+        "UPDATE billing.provider_settings SET api_key = $2 WHERE tenant_id = $1", broken, unreadable
+    )
+
+    with capture_logs() as said:
+        await stage.work.polling.run(Job(0, "", b"", 1, ""))
+    await stage.change("DELETE FROM billing.provider_settings WHERE tenant_id = $1", broken)
+
+    async with stage.database.system_transaction() as tx:
+        until = [await events_read.read_until(tx, each) for each in (broken, stage.tenant)]
+    errors = [each["tenant"] for each in said if each["log_level"] == "error"]
+    assert errors == [broken]
+    assert until[0] is None
+    assert until[1] is not None
 
 
 async def test_a_nightly_comparison_of_a_tenant_reads_no_events_again(stage: Stage) -> None:

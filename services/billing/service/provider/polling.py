@@ -40,6 +40,8 @@ class Polling:
                 await self.read_account(owner)
             except (ProviderFault, Error) as fault:
                 log.warning("events not read", tenant=owner, error=str(fault))
+            except Exception:
+                log.exception("events not read", tenant=owner)
 
     async def read_account(self, owner: str) -> int:
         """Reads an account since it was read last; returns how many events were missed.

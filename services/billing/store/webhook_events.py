@@ -101,7 +101,8 @@ class Added:
     """What became of events at their doors.
 
     tenants: whose doors were still as they had been looked at; what came to others is not stored.
-    new: ids of the events that were not known. has_job: whether one of the jobs waits already.
+    new: ids of the events that were not known. has_job: whether one of the jobs waited just before,
+    which may have begun by now: a worker that finds nothing looks once more a moment later.
     """
 
     tenants: frozenset[str]

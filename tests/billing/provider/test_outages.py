@@ -18,9 +18,10 @@ from finops.billing.v1.webhook_service_pb2_grpc import WebhookServiceStub
 
 from services.billing.domain.outage import PAUSE_MAX, ProviderOutage, pause_after
 from services.billing.domain.webhook import ATTEMPTS_MAX, EventState
-from services.billing.service.provider import inbox
+from services.billing.service.provider import inbox, queue
+from services.billing.service.provider.handling import LAST_LOOK
 from services.billing.service.provider.providers import Providers
-from services.billing.service.provider.queue import OUTAGE_JOB
+from services.billing.service.provider.queue import OUTAGE_JOB, WEBHOOK_JOB
 from services.billing.service.provider.stripe_objects import event_of
 from services.billing.service.provider.work import ProviderWork
 from services.billing.store import outages, webhook_events
@@ -217,6 +218,35 @@ async def queued_probes(database: Database, tenant: str) -> int:
             *(OUTAGE_JOB, tenant.encode()),
         )
     return found
+
+
+async def test_what_was_being_stored_while_a_job_looked_in_vain_is_found_soon(
+    work: ProviderWork, billing_database: Database, tenant: str
+) -> None:
+    payload = json.loads(event_body(f"evt_{tenant}", type="customer.created"))
+
+    async def looked_in_vain() -> bool:
+        async with billing_database.system_transaction() as tx:
+            return bool(
+                await tx.driver.fetchval(
+                    "SELECT true FROM pgqueuer WHERE entrypoint = $1 AND payload = $2 LIMIT 1",
+                    *(WEBHOOK_JOB, LAST_LOOK),
+                )
+            )
+
+    async def is_handled() -> bool:
+        return await states(billing_database, tenant) == {"ignored": 1}
+
+    async with working(work, billing_database):
+        async with billing_database.system_transaction() as tx:
+            await queue.wake_inbox(tx, tenant)
+        await eventually(looked_in_vain)
+        async with billing_database.system_transaction() as tx:
+            event = inbox._received_event(tenant, event_of(payload), SystemClock().now())
+            is_new = await webhook_events.add_event(tx, event)
+        await eventually(is_handled)
+
+    assert is_new
 
 
 def test_pauses_double_up_to_their_bound_and_are_spread() -> None:

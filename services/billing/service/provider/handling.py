@@ -37,6 +37,9 @@ from services.kernel.jobs import Job, enqueue
 BODY_DAYS = 90
 LANES = 4  # objects at once, as many as requests are let through to one account
 CLAIM = timedelta(minutes=10)  # a batch in those lanes, each request timing out
+AT_ONCE = timedelta(milliseconds=1)
+LAST_LOOK = b"last"
+LAST_LOOK_AFTER = timedelta(seconds=1)  # by then what was being stored is, or was given up
 log = structlog.get_logger(__name__)
 
 
@@ -64,8 +67,8 @@ class Handling:
         self.outages = Outages(database, providers, clock=clock)
         self._clock = clock
 
-    async def run(self, _: Job) -> None:
-        """Handles what is due, oldest first, and comes back while there is more.
+    async def run(self, job: Job) -> None:
+        """Handles what is due, oldest first, and comes back until nothing more comes.
 
         One object at a time, whoever else works: its events are claimed together.
         """
@@ -89,12 +92,14 @@ class Handling:
                         down.add(event.tenant_id)
 
         await asyncio.gather(*(lane() for _ in range(LANES)))
-        if events:
-            async with self._database.system_transaction() as tx:
-                await rows.unclaim(tx, left)
-                await enqueue(
-                    tx, WEBHOOK_JOB, tenant_id=SELLER_TENANT, delay=timedelta(milliseconds=1)
-                )
+        if not events and job.payload == LAST_LOOK:
+            return
+        # Whoever stores an event while a job waits wakes nobody, and may commit after that job has
+        # looked. The row of the job is not held for that: a worker would pass over it in a burst.
+        payload, delay = (b"", AT_ONCE) if events else (LAST_LOOK, LAST_LOOK_AFTER)
+        async with self._database.system_transaction() as tx:
+            await rows.unclaim(tx, left)
+            await enqueue(tx, WEBHOOK_JOB, payload, tenant_id=SELLER_TENANT, delay=delay)
 
     async def sweep(self, _: Job) -> None:
         """Wakes the worker for events whose next try is due, and forgets old bodies."""

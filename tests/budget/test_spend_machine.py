@@ -60,6 +60,7 @@ _Result = TypeVar("_Result")
 IS_FULL = os.environ.get("FINOPS_FAULTS") == "full"
 EXAMPLES = 100 if IS_FULL else 5
 STEPS = 50 if IS_FULL else 25
+ROUNDS_MAX = 5 if IS_FULL else 1  # of so many examples, until each rule was drawn often
 RULES = (
     *("authorize", "settle", "release", "expire", "late_usage", "reported_usage"),
     *("amend", "reset", "resize", "rollover"),
@@ -371,7 +372,7 @@ async def test_no_sequence_overshoots_loses_money_or_leaves_a_hold(
     shown = ", ".join(f"{name} {steps[name]:,}" for name in RULES)
     record_property("steps", f"{steps.total():,} compared with the model: {shown}")
     assert steps.total() > 10 * EXAMPLES
-    assert not IS_FULL or min(steps[name] for name in RULES) > EXAMPLES / 2, shown
+    assert not IS_FULL or is_each_drawn(steps), shown
 
 
 def run_machine(budget: ServiceDatabase, usage: ServiceDatabase) -> Counter[str]:
@@ -380,7 +381,15 @@ def run_machine(budget: ServiceDatabase, usage: ServiceDatabase) -> Counter[str]
     machine = type("Machine", (SpendMachine,), {"world": world})
     bounds = settings(max_examples=EXAMPLES, stateful_step_count=STEPS)
     try:
-        run_state_machine_as_test(machine, settings=bounds)
+        for _ in range(ROUNDS_MAX):
+            run_state_machine_as_test(machine, settings=bounds)
+            if is_each_drawn(world.steps):
+                break
     finally:
         world.close()
     return world.steps
+
+
+def is_each_drawn(steps: Counter[str]) -> bool:
+    """Tells whether every rule was compared often; Hypothesis leaves some out of an example."""
+    return min(steps[name] for name in RULES) > EXAMPLES / 2

@@ -46,8 +46,7 @@ def bench_webhooks(stack: BenchStack) -> Iterator[Figure]:
 
     64 connections from a process of their own. Beside what they wait for, through the gateway, goes
     what the billing service's own histogram says of the burst: from a call's arrival to its answer.
-    The service takes the events up meanwhile, and asks
-    a Stripe that knows none of their objects.
+    The service takes the events up meanwhile, and asks a Stripe that knows none of their objects.
     """
     headers = {"authorization": f"Bearer {_token(stack)}"}
     with httpx.Client(base_url=stack.state.rest_url, headers=headers, trust_env=False) as rest:
